@@ -15,7 +15,7 @@ from governor._units import MILLISECOND, SECOND, Duration, describe_duration, fr
 from governor.config import describe, parse_limit
 from governor.errors import ConfigError
 from governor.policies.contract import REQUESTS
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 _READS: Final = StrictWindow(40, Duration(2 * SECOND))
 _WRITES: Final = StrictWindow(10, Duration(2 * SECOND))

@@ -12,7 +12,7 @@ from demo.contender import DONE, GovernorFigures
 from demo.rules import Ban, ProviderLog, Rules
 from demo.workload import Driven
 from governor._units import Duration, from_seconds, to_seconds
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 _LABEL: Final = 34
 _COLUMN: Final = 28

@@ -12,7 +12,7 @@ import msgspec
 
 from governor._units import SECOND, Duration, Instant, to_seconds
 from governor.errors import ConfigError
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 READ: Final = "GET"
 WRITE: Final = "POST"

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from governor.messages import AvailableQuota, Denied, Fingerprint, InboundDenied, InboundRequest, NoRetry, RetryPlan
     from governor.policies.ban_budget import BanBudget
     from governor.policies.ban_guard import Rejection
-    from governor.policies.breaker_parameters import Breaker
+    from governor.policies.breakers.parameters import Breaker
     from governor.policies.contract import ClientTable, Forecast, Grant, Limit, LimitPolicy, Request, Result
     from governor.policies.gcra import TokenBucket
     from governor.policies.in_flight import InFlight
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from governor.policies.retry import CallFailure, Retry
     from governor.policies.retry_budget import RetryBudget
     from governor.policies.service_order import Priority
-    from governor.policies.window_parameters import StrictWindow
+    from governor.policies.windows.parameters import StrictWindow
     from governor.statistics import (
         BreakerStatistics,
         ClientStatistics,
@@ -95,7 +95,7 @@ else:
             "messages": "AvailableQuota Denied Fingerprint InboundDenied InboundRequest NoRetry RetryPlan",
             "policies.ban_budget": "BanBudget",
             "policies.ban_guard": "Rejection",
-            "policies.breaker_parameters": "Breaker",
+            "policies.breakers.parameters": "Breaker",
             "policies.contract": "ClientTable Forecast Grant Limit LimitPolicy Request Result",
             "policies.gcra": "TokenBucket",
             "policies.in_flight": "InFlight",
@@ -104,7 +104,7 @@ else:
             "policies.retry": "CallFailure Retry",
             "policies.retry_budget": "RetryBudget",
             "policies.service_order": "Priority",
-            "policies.window_parameters": "StrictWindow",
+            "policies.windows.parameters": "StrictWindow",
             "statistics": (
                 "BreakerStatistics ClientStatistics CounterRecord DenialStatistics FailureStatistics GroupStatistics "
                 "LimitStatistics LoopStatistics MemberStatistics ScopeStatistics Statistics"

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from governor.errors import Reason
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import (
     BreakerStatistics,

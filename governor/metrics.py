@@ -15,7 +15,7 @@ import msgspec
 
 from governor.conditions import Kind as ConditionKind
 from governor.conditions import conditions
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.statistics import CounterRecord, GroupStatistics, LimitStatistics, ScopeStatistics, Statistics
 
 #: Values, each with the values of the labels.

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from governor.errors import Reason
-from governor.policies.breaker_states import BreakerStatus as BreakerStatus
+from governor.policies.breakers.states import BreakerStatus as BreakerStatus
 from governor.policies.degraded import Cause as Cause
 
 K = TypeVar("K")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from benchmarks.measure import BURST, CAP, RATE, time_pairs
 from governor._units import SECOND
 from governor.clock import system_clock
-from governor.policies.breaker import BreakerPolicy
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.breaker import BreakerPolicy
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.contract import PLAIN, Grant, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.request_cap import RequestCap, RequestCapPolicy

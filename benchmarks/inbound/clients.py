@@ -16,7 +16,7 @@ from benchmarks.measure import BURST, RATE, check_count
 from governor import Config, Governor
 from governor._actors.group import GroupActor
 from governor.messages import InboundRequest
-from governor.policies.client_tables import sweeps
+from governor.policies.clients.tables import sweeps
 from governor.testing import ManualClock
 
 #: The metrics, for one client: what they take, and what of that is left after they were quiet.

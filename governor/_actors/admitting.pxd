@@ -3,7 +3,7 @@
 cimport cython
 
 from governor._fields cimport Counts, read_clock
-from governor.policies.client_buckets cimport spend
+from governor.policies.clients.buckets cimport spend
 
 
 cdef class Admitting:

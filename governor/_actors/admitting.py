@@ -19,7 +19,7 @@ from governor.config import InboundGroup
 from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.messages import InboundDenied, InboundRequest
-from governor.policies.client_buckets import UNDECIDED, ClientBuckets, Refusal, spend
+from governor.policies.clients.buckets import UNDECIDED, ClientBuckets, Refusal, spend
 from governor.policies.contract import ClientTable, Result
 from governor.pseudonyms import pseudonym
 

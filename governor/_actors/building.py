@@ -32,7 +32,7 @@ from governor.policies.shared_limit import ONE_REQUEST, MethodCost
 
 if TYPE_CHECKING:
     from governor._actors.keeper import Keeper
-    from governor.policies.server_limits import ServerLimits
+    from governor.policies.learning.server_limits import ServerLimits
 
 _log: Final = logging.getLogger("governor")
 

@@ -8,7 +8,7 @@ from governor._actors.ledger import Ledger
 from governor._actors.permit_owner import Owner
 from governor._units import Instant
 from governor.policies.ban_guard import News
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.loops import Loops
 from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderPolicies

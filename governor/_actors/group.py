@@ -5,7 +5,7 @@ those of the client's tier; within those of the routes that it matches; within t
 many client keys are forged there; and within the limits of the group. All of them grant it, or nothing is spent. No request
 waits: the decision is immediate.
 
-At its bounds: a full table drops the clients that have spent least, and no client gains by it (`policies.client_buckets`); of
+At its bounds: a full table drops the clients that have spent least, and no client gains by it (`policies.clients.buckets`); of
 the clients that are denied most often, a few are counted at a time (`most_denied`).
 """
 
@@ -22,8 +22,8 @@ from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.messages import AvailableQuota, InboundRequest
-from governor.policies.client_buckets import ClientBuckets, fewest
-from governor.policies.client_tables import build, change, sweeps
+from governor.policies.clients.buckets import ClientBuckets, fewest
+from governor.policies.clients.tables import build, change, sweeps
 from governor.policies.contract import ClientTable, Limit
 
 _CLIENT, _ADDRESS, _TOTAL, _ROUTE = range(len(ALL_NAMES))

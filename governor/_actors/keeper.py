@@ -36,11 +36,11 @@ from governor.policies.account import (
 from governor.policies.budget import Budgets
 from governor.policies.contract import PLAIN, LimitPolicy, Request
 from governor.policies.degraded import DegradedPolicy
+from governor.policies.learning.server_limits import ServerLimits
 from governor.policies.mark import Charge, Mark
 from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.server_limits import ServerLimits
 from governor.policies.survival import Death, mourn, mourn_all
 
 _log: Final = logging.getLogger("governor")

@@ -18,7 +18,7 @@ from governor.instrumentation import Announcer
 from governor.messages import Acquire, Answered, Denied, PlaceFreed, Report, Settled
 from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import Rejection
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Request, Result
 from governor.policies.lent import ended, follow, free_places
 from governor.policies.pipeline import Pipeline

@@ -11,7 +11,7 @@ from governor._units import Duration, DurationLike, Instant
 from governor.clock import Clock
 from governor.config import provider_name, provider_of, scope_name
 from governor.errors import ConfigError, UsageError
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.provider import ProviderPolicies
 
 #: What may be missing, in words.

@@ -27,7 +27,7 @@ from governor.errors import Reason
 from governor.messages import Acquire, Answered, Denied, Hinted, Outcome, PlaceFreed, Report, RetryGivenUp, Settled
 from governor.policies.apart import only_the_cap_refuses
 from governor.policies.ban_guard import News
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.mark import Mark
 from governor.policies.pipeline import Pipeline

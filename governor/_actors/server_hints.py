@@ -15,10 +15,10 @@ from governor._units import SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.messages import Hinted
 from governor.policies.contract import REQUESTS, Grant
-from governor.policies.learned_window import SHORT, SPANS
+from governor.policies.learning.learned_window import SHORT, SPANS
+from governor.policies.learning.rate_learner import FIRST_RATE, MAX_SPELL_PAUSE
+from governor.policies.learning.server_limits import History, ServerLimits, explains, spread_of
 from governor.policies.pipeline import Pipeline
-from governor.policies.rate_learner import FIRST_RATE, MAX_SPELL_PAUSE
-from governor.policies.server_limits import History, ServerLimits, explains, spread_of
 
 #: The number of calls in each of the `SPANS` of a learned window that make a rate.
 _TELLING: Final = (10, 30)

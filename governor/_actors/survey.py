@@ -9,7 +9,7 @@ from governor._actors.group import GroupActor
 from governor._actors.units import ONLY_REQUESTS
 from governor._units import Instant, to_seconds
 from governor.config import describe
-from governor.policies.breaker import BreakerPolicy
+from governor.policies.breakers.breaker import BreakerPolicy
 from governor.policies.budget import USD, BudgetLimit, BudgetPolicy, Budgets
 from governor.policies.contract import REQUESTS, Limit, LimitPolicy
 from governor.pseudonyms import pseudonym

@@ -16,8 +16,8 @@ from governor.clock import Clock, wall_clock
 from governor.config import GlobalSettings, provider_of
 from governor.instrumentation import Announcer
 from governor.policies._checks import MAX_AMOUNT
-from governor.policies.breaker import BreakerPolicy
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.breaker import BreakerPolicy
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.budget import Budgets
 from governor.policies.degraded import Cause, Degraded, DegradedPolicy
 from governor.policies.request_cap import WARN_AT, RequestCap, RequestCapPolicy

@@ -9,7 +9,7 @@ from governor._actors.actor import ScopeActor
 from governor._units import MAX_DURATION, Instant, to_seconds
 from governor.errors import GovernorError
 from governor.messages import Acquire
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request
 
 #: The largest amount of a unit, and the most units, in one request.

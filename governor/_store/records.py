@@ -14,7 +14,7 @@ from governor.config import describe, parse_limit
 from governor.errors import ConfigError
 from governor.policies._sliding_log import SlidingLogState
 from governor.policies.arrivals import Arrivals
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.budget import BudgetState
 from governor.policies.contract import Limit
 from governor.policies.degraded import DegradedState

@@ -21,7 +21,7 @@ from governor.config.text import describe
 from governor.errors import ConfigError
 from governor.policies import _checks
 from governor.policies.arrivals import DEFAULT_MARGIN, Arrivals, assumed
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.contract import REQUESTS, Limit
 from governor.policies.degraded import MAX_PROVIDERS
 from governor.policies.gcra import TokenBucket

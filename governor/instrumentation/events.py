@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from governor.errors import Reason
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.policies.loops import Stage
 from governor.wording import listed, plain, reason, span

@@ -25,12 +25,12 @@ from governor._exports import Later
 from governor._units import SECOND, Instant
 from governor.policies.contract import PLAIN, REQUESTS, LimitPolicy, Request
 from governor.policies.in_flight import InFlightPolicy
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.windows.window import StrictWindowPolicy
 
 if TYPE_CHECKING:
-    from governor.policies import remaining
+    from governor.policies.learning import remaining
 else:
-    remaining = Later("governor.policies.remaining")
+    remaining = Later("governor.policies.learning.remaining")
 
 #: Points in one capacity of a limit of units other than requests.
 PARTS: Final = 1024

@@ -4,7 +4,7 @@ from typing import Any
 
 from governor._units import Instant
 from governor.policies.ban_guard import BanGuard
-from governor.policies.breaker import BreakerPolicy
+from governor.policies.breakers.breaker import BreakerPolicy
 from governor.policies.gcra import TokenBucketPolicy, another
 from governor.policies.lenders import lenders, places
 from governor.policies.limits import build

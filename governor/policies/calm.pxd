@@ -2,9 +2,9 @@
 
 cimport cython
 
-from governor.policies._failure_rate cimport FailureRate
+from governor.policies.breakers._failure_rate cimport FailureRate
 from governor.policies._places cimport PlacesInFlight
-from governor.policies._window_uses cimport WindowUses
+from governor.policies.windows._uses cimport WindowUses
 
 
 @cython.final

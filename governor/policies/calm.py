@@ -11,13 +11,13 @@ from functools import partial
 from typing import Final, Self, final
 
 from governor._units import NEVER, Instant
-from governor.policies.breaker import BreakerPolicy
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.breaker import BreakerPolicy
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import Grant, Result
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.policies.pipeline import Pipeline
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.windows.window import StrictWindowPolicy
 
 #: Records the success of a plain request, by the instant of its grant. False if the scope is not calm any more.
 Succeed = Callable[[Instant, Instant], bool]

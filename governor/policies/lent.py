@@ -7,7 +7,7 @@ comes back, under the policies that follow.
 from collections.abc import Sequence
 
 from governor._units import Instant
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import Grant, LimitPolicy, Request, Result
 from governor.policies.pipeline import Pipeline
 

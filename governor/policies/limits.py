@@ -9,14 +9,14 @@ import msgspec
 
 from governor.errors import ConfigError
 from governor.policies.arrivals import Arrivals
-from governor.policies.client_buckets import ClientBuckets
-from governor.policies.client_flights import ClientFlights
-from governor.policies.client_windows import ClientWindows
+from governor.policies.clients.buckets import ClientBuckets
+from governor.policies.clients.flights import ClientFlights
+from governor.policies.clients.windows import ClientWindows
 from governor.policies.contract import ClientTable, Limit, LimitPolicy
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.in_flight import InFlight, InFlightPolicy
-from governor.policies.window import StrictWindowPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy
 
 
 class LimitKind(msgspec.Struct, frozen=True):

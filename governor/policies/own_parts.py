@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING
 
 from governor._exports import Later
-from governor.policies.breaker import BreakerPolicy
+from governor.policies.breakers.breaker import BreakerPolicy
 from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
 from governor.policies.provider import ProviderPolicies
 
 if TYPE_CHECKING:
-    from governor.policies import server_limits
+    from governor.policies.learning import server_limits
 else:
-    server_limits = Later("governor.policies.server_limits")
+    server_limits = Later("governor.policies.learning.server_limits")
 
 
 class OwnParts:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.arrivals import Arrivals
 from governor.policies.ban_guard import BanGuard
-from governor.policies.breaker import BreakerPolicy, unmoved
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.breaker import BreakerPolicy, unmoved
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.budget import Budgets
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
@@ -38,7 +38,7 @@ from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, gates
 from governor.policies.verdict import Verdict
 
 if TYPE_CHECKING:
-    from governor.policies.server_limits import ServerLimits
+    from governor.policies.learning.server_limits import ServerLimits
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
 _LENDABLE: Final = 8

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from governor._exports import Later
-from governor.policies.breaker_states import BreakerState
+from governor.policies.breakers.states import BreakerState
 from governor.policies.cooldown import CooldownState
 from governor.policies.limits import decode_state
 from governor.policies.rejection_run import RejectionRunState
 
 if TYPE_CHECKING:
-    from governor.policies import server_limits
+    from governor.policies.learning import server_limits
 else:
-    server_limits = Later("governor.policies.server_limits")
+    server_limits = Later("governor.policies.learning.server_limits")
 
 #: What is dropped of a scope that keeps within its largest debt.
 NOTHING_DROPPED: Final[Mapping[str, int]] = {}

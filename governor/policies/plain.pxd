@@ -6,7 +6,7 @@ from cpython.tuple cimport PyTuple_GET_SIZE
 
 from governor._fields cimport BucketFields, CapFields, has_small_numbers
 from governor.policies._places cimport PlacesInFlight
-from governor.policies._window_uses cimport WindowUses
+from governor.policies.windows._uses cimport WindowUses
 
 
 cdef enum:

@@ -12,7 +12,7 @@ from governor.policies.contract import PLAIN, REQUESTS, Grant, LimitPolicy
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.windows.window import StrictWindowPolicy
 
 
 @final

@@ -29,12 +29,12 @@ from governor.policies.limits import build, predecessors
 from governor.policies.rejection_run import NO_REJECTIONS, RejectionRunPolicy, RejectionRunState
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy, RetryBudgetState
 from governor.policies.shared_limit import SharedLimit
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 if TYPE_CHECKING:
-    from governor.policies import server_limits
+    from governor.policies.learning import server_limits
 else:
-    server_limits = Later("governor.policies.server_limits")
+    server_limits = Later("governor.policies.learning.server_limits")
 
 #: The pauses of a provider that has none.
 _UNPAUSED: Final = (NO_COOLDOWN, NO_HOLD)

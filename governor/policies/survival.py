@@ -18,7 +18,7 @@ from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.policies.lost_calls import LostCalls
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.windows.window import StrictWindowPolicy
 
 #: A limit with a larger capacity is none that is known: a server has not revealed it, or not yet.
 _KNOWN: Final = 2**40

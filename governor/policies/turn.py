@@ -20,8 +20,8 @@ from operator import itemgetter
 from typing import Final, Protocol
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
-from governor.policies.breaker import BreakerPolicy
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.breaker import BreakerPolicy
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Forecast, LimitPolicy, Policy, Request
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy

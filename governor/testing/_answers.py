@@ -14,7 +14,7 @@ from governor.errors import Reason, UsageError
 from governor.messages import Denied
 from governor.one_use import OneUse
 from governor.policies import _checks
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 
 _GENEROUS: Final = _checks.MAX_AMOUNT
 #: The actors inside a block of `denying`. Added on the thread of the actor, removed when the block ends.

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from governor.policies.cubic import BETA, SCALE, SMOOTHING, Cubic, MeasuredRate
+from governor.policies.learning.cubic import BETA, SCALE, SMOOTHING, Cubic, MeasuredRate
 
 #: What their limiter adds to the two functions: the least rate, and how much faster than measured it may be.
 MIN_RATE: Final = 0.5

@@ -20,9 +20,9 @@ import pytest
 from governor import Config, Governor
 from governor._units import MINUTE, SECOND, Duration, Instant, from_seconds
 from governor.errors import ConfigError
-from governor.policies.breaker import BreakerPolicy
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.breaker import BreakerPolicy
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Result
 from governor.testing import ManualClock
 from tests.support.published import Row, agree_except

@@ -15,7 +15,7 @@ import pytest
 from governor import ConfigError
 from governor._units import Duration
 from governor.config import Config, GlobalSettings, InboundSettings, LoggingSettings, MachineSettings, ScopeSettings
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.degraded import Degraded
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
@@ -24,7 +24,7 @@ from governor.policies.loops import Loops
 from governor.policies.request_cap import RequestCap
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 from tests.support.numbers import Number
 
 Make = Callable[..., msgspec.Struct]

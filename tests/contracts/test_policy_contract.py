@@ -13,8 +13,8 @@ from governor._units import AFTER_OUTCOME, DAY, NEVER, SECOND, Duration, Instant
 from governor.config import parse_limit
 from governor.errors import Reason
 from governor.policies.arrivals import Arrivals, Ending
-from governor.policies.breaker import BreakerPolicy
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.breaker import BreakerPolicy
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.contract import PLAIN, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result, Spending
 from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import Degraded, DegradedPolicy
@@ -23,7 +23,7 @@ from governor.policies.in_flight import InFlight
 from governor.policies.limits import build, kinds
 from governor.policies.lost_calls import LostCalls
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 from tests.support import tape as st
 from tests.support.tape import given
 

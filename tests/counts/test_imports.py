@@ -21,7 +21,7 @@ SLOW: Final = {
         *("tomllib", "zipfile"),
         *("governor._member.member", "governor._owner.listener", "governor._store", "governor.asgi", "governor.daemon"),
         *("governor.config.load", "governor.config.positions", "governor.config.shown", "governor.config.variable_names"),
-        *("governor._actors.server_hints", "governor._fingerprints", "governor.policies.server_limits"),
+        *("governor._actors.server_hints", "governor._fingerprints", "governor.policies.learning.server_limits"),
         *("governor.hints.reading", "governor.hints.wording", "governor.presets", "governor.protocol"),
     },
     "an answer": {"email", "http_sf", "tomllib", "governor.hints.ratelimit_fields", "governor.hints.wording"},

@@ -15,7 +15,7 @@ from governor._actors.lease import HolderReport, LocalHolder
 from governor._actors.permits_ahead import LeasedPermit
 from governor._units import Instant
 from governor.clock import system_clock
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.windows.window import StrictWindowPolicy
 from governor.testing import ManualClock
 from governor_client import GovernorClient
 from tests.support.answers import granted

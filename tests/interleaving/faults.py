@@ -19,7 +19,7 @@ from governor.messages import PlaceFreed
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.windows.window import StrictWindowPolicy
 
 
 def refill_capped_with_the_count_after_the_pops(self: TokenBucketPolicy, now: Instant, used: int) -> None:

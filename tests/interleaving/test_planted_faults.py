@@ -18,7 +18,7 @@ from governor._actors.stepped import Stepped
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.windows.window import StrictWindowPolicy
 from tests.interleaving import faults
 from tests.interleaving.world import Ask, Scenario, World
 

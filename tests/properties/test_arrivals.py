@@ -12,8 +12,8 @@ from governor.policies.arrivals import Arrivals, Ending
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.in_flight import InFlight, InFlightPolicy
-from governor.policies.window import StrictWindowPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy
 from tests.properties.test_strict_window import LARGE, LENGTHS, SMALL, fullest, gaps, request
 from tests.support import tape as st
 from tests.support.tape import given

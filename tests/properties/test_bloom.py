@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.policies._bloom import BloomFilter
+from governor.policies.clients._bloom import BloomFilter
 
 
 @given(st.lists(st.binary(min_size=1, max_size=16)), st.integers(1, 8))

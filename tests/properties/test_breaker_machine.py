@@ -25,9 +25,9 @@ from hypothesis.stateful import (
 
 from governor._units import DAY, MINUTE, Duration, Instant
 from governor.policies._sliding_log import SLOTS
-from governor.policies.breaker import BreakerPolicy
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.breaker import BreakerPolicy
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Result
 
 START: Final = 10 * DAY

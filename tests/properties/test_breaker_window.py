@@ -13,10 +13,10 @@ from typing import Final
 import pytest
 
 from governor._units import DAY, MILLISECOND, SECOND, Duration, Instant
-from governor.policies._call_log import SLOTS, CallLog
-from governor.policies.breaker import BreakerPolicy
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers._call_log import SLOTS, CallLog
+from governor.policies.breakers.breaker import BreakerPolicy
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import Grant, Result
 
 pytestmark = pytest.mark.promise("R06")

@@ -14,12 +14,12 @@ from governor._actors.actor import ScopeActor
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies.arrivals import Arrivals, Ending
 from governor.policies.ban_guard import Rejection
-from governor.policies.breaker import BreakerPolicy
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.breaker import BreakerPolicy
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.contract import PLAIN, REQUESTS, Grant, LimitPolicy, Request, Result
 from governor.policies.in_flight import InFlight, InFlightPolicy
-from governor.policies.window import StrictWindowPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy
 from tests.support import tape as st
 from tests.support.governors import supervisor_of
 from tests.support.tape import given

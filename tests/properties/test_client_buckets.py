@@ -13,11 +13,11 @@ from hypothesis import strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from governor._units import DAY, HOUR, MINUTE, SECOND, Duration, Instant
-from governor.policies import _bloom, _slices
-from governor.policies._bloom import BloomFilter
-from governor.policies.client_buckets import ClientBuckets
-from governor.policies.client_tables import change as change_any
-from governor.policies.client_tables import sweeps
+from governor.policies.clients import _bloom, _slices
+from governor.policies.clients._bloom import BloomFilter
+from governor.policies.clients.buckets import ClientBuckets
+from governor.policies.clients.tables import change as change_any
+from governor.policies.clients.tables import sweeps
 from governor.policies.gcra import TokenBucket
 from tests.support import tape as st
 from tests.support.tape import given

@@ -10,13 +10,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from governor import Instant
 from governor._units import AFTER_OUTCOME, HOUR, NEVER, SECOND, Duration
-from governor.policies import _slices
-from governor.policies.client_flights import ClientFlights
-from governor.policies.client_tables import build, change, sweeps
-from governor.policies.client_windows import SLOTS, ClientWindows
+from governor.policies.clients import _slices
+from governor.policies.clients.flights import ClientFlights
+from governor.policies.clients.tables import build, change, sweeps
+from governor.policies.clients.windows import SLOTS, ClientWindows
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 TABLES = ClientWindows.TABLES
 ROOM = 100 * TABLES

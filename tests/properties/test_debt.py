@@ -10,8 +10,8 @@ from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.policies.arrivals import Arrivals
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
-from governor.policies.window import StrictWindowPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy
 from tests.support import tape as st
 from tests.support.tape import given
 

@@ -11,7 +11,7 @@ from governor import Config, InboundRequest
 from governor._actors.group import GroupActor
 from governor._units import SECOND, Instant
 from governor.instrumentation import Announcer
-from governor.policies.client_buckets import ClientBuckets
+from governor.policies.clients.buckets import ClientBuckets
 
 #: Buckets of several speeds, so that one is the last to grant, and another is.
 LIMITS: Final = st.lists(

@@ -9,7 +9,7 @@ import pytest
 
 from governor._units import AFTER_OUTCOME, HOUR, MINUTE, NEVER, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Request, Result
-from governor.policies.learned_in_flight import (
+from governor.policies.learning.learned_in_flight import (
     FORGOTTEN_AFTER,
     LEAST_CALLS,
     MAX_PROBE_EVERY,
@@ -18,7 +18,7 @@ from governor.policies.learned_in_flight import (
     LearnedInFlightPolicy,
     Level,
 )
-from governor.policies.server_limits import ServerLimits
+from governor.policies.learning.server_limits import ServerLimits
 from tests.support import tape as st
 from tests.support.tape import given
 

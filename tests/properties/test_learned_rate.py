@@ -9,10 +9,10 @@ import pytest
 
 from governor._units import HOUR, MILLISECOND, MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Request
-from governor.policies.cubic import BETA
-from governor.policies.learned_rate import LearnedRatePolicy
-from governor.policies.learned_window import SPANS
-from governor.policies.rate_learner import (
+from governor.policies.learning.cubic import BETA
+from governor.policies.learning.learned_rate import LearnedRatePolicy
+from governor.policies.learning.learned_window import SPANS
+from governor.policies.learning.rate_learner import (
     DOUBLE_AFTER,
     FIRST_RATE,
     MANY,

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 
 from governor._units import MINUTE, SECOND, Duration, Instant
-from governor.policies.learned_window import ACCEPTED_AFTER, DISPROVED, SHORT, SPANS, LearnedWindow
+from governor.policies.learning.learned_window import ACCEPTED_AFTER, DISPROVED, SHORT, SPANS, LearnedWindow
 from tests.support import tape as st
 from tests.support.tape import given
 

@@ -38,8 +38,8 @@ from governor._actors.queue import Waiter
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.instrumentation import Announcer
 from governor.messages import Acquire
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Request
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -49,7 +49,7 @@ from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.retry import Retry
 from governor.policies.shared_limit import LimitQueue
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 from tests.support.portals import StillPortal
 
 START: Final = 10 * DAY

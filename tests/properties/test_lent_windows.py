@@ -11,8 +11,8 @@ from governor._units import DAY, NEVER, Duration, Instant
 from governor.policies.arrivals import Arrivals, Ending
 from governor.policies.contract import Grant, Lending, LimitPolicy, Result
 from governor.policies.shared_limit import MethodCost, Share, SharedLimit
-from governor.policies.window import StrictWindowPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy
 from tests.properties.test_strict_window import fullest, request
 from tests.support import tape as st
 from tests.support.tape import given

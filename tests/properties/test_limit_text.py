@@ -16,7 +16,7 @@ from governor.policies._checks import MAX_AMOUNT
 from governor.policies.contract import Limit
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 AMOUNTS = st.integers(1, 2_000) | st.integers(1, MAX_AMOUNT)
 SPANS = st.builds(

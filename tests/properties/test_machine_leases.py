@@ -34,8 +34,8 @@ from governor._units import DAY, SECOND, Duration
 from governor.instrumentation import Announcer
 from governor.messages import Acquire, Report
 from governor.policies.arrivals import Arrivals
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.budget import Budgets
 from governor.policies.contract import Request
 from governor.policies.degraded import Degraded, DegradedPolicy

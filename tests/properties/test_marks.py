@@ -24,15 +24,15 @@ from governor._units import MINUTE, SECOND, Instant
 from governor.clock import Moment
 from governor.config import parse_limit
 from governor.policies.account import AT, GRANTED, OUT, PRIME, Account, Tariff, new_cells, tariff_of
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.budget import Budget, BudgetLimit, Budgets
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
+from governor.policies.learning.server_limits import ServerLimits
 from governor.policies.mark import Charge, Mark
 from governor.policies.pipeline import DEFAULT_ARRIVALS, Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.server_limits import ServerLimits
 from tests.support import tape as st
 from tests.support.tape import given
 

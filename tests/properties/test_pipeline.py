@@ -7,7 +7,7 @@ import pytest
 
 from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
 from governor.policies.apart import only_the_cap_refuses
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.contract import PLAIN, Grant, LimitPolicy, Policy, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -16,8 +16,8 @@ from governor.policies.mark import Mark
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.verdict import Verdict
-from governor.policies.window import StrictWindowPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy
 from tests.support import tape as st
 from tests.support.tape import given
 

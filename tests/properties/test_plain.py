@@ -14,7 +14,7 @@ from governor.policies.in_flight import InFlight, InFlightPolicy
 from governor.policies.limits import build
 from governor.policies.plain import PlainSpending
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 from tests.support import tape as st
 from tests.support.build_history import History
 from tests.support.governors import actor_of

@@ -21,13 +21,13 @@ from governor.config import (
 from governor.config.differences import differences
 from governor.config.json_schema import json_schema
 from governor.config.schema import merge
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.contract import Limit
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 SCHEMA = jsonschema_rs.validator_for(json_schema())
 

@@ -17,7 +17,7 @@ from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
 from governor.messages import Acquire
 from governor.policies import turn as turns
 from governor.policies._sliding_log import SlidingLog
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.contract import PLAIN, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -25,7 +25,7 @@ from governor.policies.in_flight import InFlight
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.turn import turn
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 EVENTS: Final = int(os.environ.get("GOVERNOR_QUEUE_EVENTS", "25000"))
 #: So many tests share them, so that none takes long enough on a busy machine to be taken for one that hangs.

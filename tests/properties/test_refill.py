@@ -8,11 +8,11 @@ import pytest
 
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.hints import Hint, Severity
-from governor.policies._refill import Rate, refilled_by
 from governor.policies.contract import Grant, Request
 from governor.policies.gcra import TokenBucket
-from governor.policies.remaining import RemainingPolicy
-from governor.policies.server_limits import ServerLimits
+from governor.policies.learning._refill import Rate, refilled_by
+from governor.policies.learning.remaining import RemainingPolicy
+from governor.policies.learning.server_limits import ServerLimits
 from tests.support import tape as st
 from tests.support.tape import given
 

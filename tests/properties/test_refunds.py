@@ -13,8 +13,8 @@ from governor.policies import _backlog
 from governor.policies._backlog import Backlog
 from governor.policies.contract import REQUESTS, Grant, Request, Result
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
-from governor.policies.window import StrictWindowPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy
 from tests.support import tape as st
 from tests.support.tape import given
 

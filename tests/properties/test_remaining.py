@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from governor._units import SECOND, Duration, Instant
-from governor.policies import _grant_log, remaining
 from governor.policies.contract import PLAIN, Grant, Request
-from governor.policies.remaining import RemainingPolicy, RemainingState
+from governor.policies.learning import _grant_log, remaining
+from governor.policies.learning.remaining import RemainingPolicy, RemainingState
 from tests.support import tape as st
 from tests.support.tape import given
 

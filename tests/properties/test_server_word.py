@@ -1,7 +1,7 @@
 """Laws of the word of a server: false only by its own answers, and not for ever."""
 
 from governor._units import HOUR, SECOND, Duration, Instant
-from governor.policies.server_word import DOUBT, MAX_BROKEN, ServerWord
+from governor.policies.learning.server_word import DOUBT, MAX_BROKEN, ServerWord
 from tests.support import tape as st
 from tests.support.tape import given
 

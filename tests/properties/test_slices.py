@@ -7,9 +7,9 @@ import pytest
 
 from governor._units import SECOND, Instant
 from governor.config import parse_limit
-from governor.policies import _slices
-from governor.policies._slices import SliceWalk, slices
-from governor.policies.client_tables import build
+from governor.policies.clients import _slices
+from governor.policies.clients._slices import SliceWalk, slices
+from governor.policies.clients.tables import build
 from tests.support import tape as st
 from tests.support.tape import given
 

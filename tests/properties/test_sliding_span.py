@@ -11,9 +11,9 @@ import pytest
 from governor._units import MILLISECOND, NEVER, SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.policies.contract import PLAIN, Grant
-from governor.policies.server_limits import ServerLimits
-from governor.policies.sliding_span import SlidingSpan
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.learning.server_limits import ServerLimits
+from governor.policies.learning.sliding_span import SlidingSpan
+from governor.policies.windows.window import StrictWindowPolicy
 from tests.support import tape as st
 from tests.support.tape import given
 

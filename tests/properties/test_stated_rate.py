@@ -3,7 +3,7 @@
 import pytest
 
 from governor._units import SECOND, Duration, Instant
-from governor.policies.stated_rate import MAX_STATED, StatedRate
+from governor.policies.learning.stated_rate import MAX_STATED, StatedRate
 from tests.support import tape as st
 from tests.support.tape import given
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from governor._units import MINUTE, Instant
 from governor.policies.contract import Grant, Request, Result
 from governor.policies.limits import build
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 from tests.support import tape as st
 from tests.support.tape import given
 

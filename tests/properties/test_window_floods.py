@@ -6,8 +6,8 @@ from random import Random
 import pytest
 
 from governor._units import DAY, HOUR, Duration, Instant
-from governor.policies.client_windows import ClientWindows
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.clients.windows import ClientWindows
+from governor.policies.windows.parameters import StrictWindow
 
 pytestmark = pytest.mark.promise("R24")
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from governor import Config, Governor, Permit, PermitDenied, Priority, Statistics
 from governor.clock import steady_clock
-from governor.policies.breaker import BreakerPolicy
+from governor.policies.breakers.breaker import BreakerPolicy
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import RequestCapPolicy

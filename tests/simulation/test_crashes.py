@@ -7,12 +7,12 @@ import anyio
 import pytest
 
 from governor import Denied, Governor, Overloaded, Permit, PermitDenied, Reason
-from governor.policies.breaker import BreakerPolicy
+from governor.policies.breakers.breaker import BreakerPolicy
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.retry_budget import RetryBudgetPolicy
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.windows.window import StrictWindowPolicy
 from tests.support.answers import granted
 from tests.support.governors import actor_of
 from tests.support.governors import in_virtual_time as governed

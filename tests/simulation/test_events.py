@@ -23,7 +23,7 @@ from governor.instrumentation import (
     Retried,
 )
 from governor.messages import InboundRequest
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.testing import loop_clock
 from tests.support.answers import granted

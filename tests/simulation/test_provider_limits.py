@@ -9,7 +9,7 @@ import pytest
 from governor import Config, Denied, Governor, Permit, PermitDenied, Reason
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlightPolicy
-from governor.policies.window import StrictWindowPolicy
+from governor.policies.windows.window import StrictWindowPolicy
 from governor.testing import loop_clock
 from tests.simulation.test_crashes import failing
 from tests.support.answers import granted

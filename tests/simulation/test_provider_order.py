@@ -17,7 +17,7 @@ import anyio
 import pytest
 
 from governor import Config, Denied, Governor, PermitDenied
-from governor.policies.breaker import BreakerPolicy
+from governor.policies.breakers.breaker import BreakerPolicy
 from governor.testing import loop_clock
 from tests.support.governors import NEVER_REACHED, actor_of
 

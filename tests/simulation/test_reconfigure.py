@@ -20,7 +20,7 @@ from governor import (
     Reason,
     UsageError,
 )
-from governor.policies.breaker import BreakerPolicy
+from governor.policies.breakers.breaker import BreakerPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.testing import loop_clock
 from tests.support.answers import granted

@@ -15,11 +15,11 @@ from governor._actors.granting import Granting
 from governor._fields import Counts
 from governor._units import Instant, to_seconds
 from governor.errors import PermitDenied
-from governor.policies._failure_rate import FailureRate
 from governor.policies._places import PlacesInFlight
 from governor.policies._sliding_log import SlidingLog
-from governor.policies._window_uses import WindowUses
+from governor.policies.breakers._failure_rate import FailureRate
 from governor.policies.plain import PlainSpending
+from governor.policies.windows._uses import WindowUses
 
 #: A microsecond before this instant the numbers of the bucket `large` fit in 64 bits, and after it no more.
 LARGE_AFTER: Final = 2**63 // 999_999_999_989

@@ -13,7 +13,7 @@ from governor._units import MILLISECOND
 from governor.clock import Clock, system_clock
 from governor.hints import reading
 from governor.instrumentation import AnyEvent
-from governor.policies.server_limits import ServerLimits
+from governor.policies.learning.server_limits import ServerLimits
 from governor.testing import loop_clock
 
 #: A number of failures, or of requests, that no test reaches.

@@ -13,7 +13,7 @@ from governor import Config, Governor
 from governor._actors import admitting
 from governor._units import Instant
 from governor.asgi import TrafficControlMiddleware, identity, observer
-from governor.policies.client_buckets import ClientBuckets, Refusal, Rule, spend
+from governor.policies.clients.buckets import ClientBuckets, Refusal, Rule, spend
 
 #: A microsecond before this instant the numbers of the group `large` fit in 64 bits, and after it no more.
 LARGE_AFTER: Final = 2**63 // 999_999_999_989

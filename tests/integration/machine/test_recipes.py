@@ -18,7 +18,7 @@ from demo.launch import Provider
 from demo.rules import ProviderLog, Rules
 from governor import Duration
 from governor.config import parse_limit
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 from tests.support.loopback import listening
 from tests.support.waits import PATIENCE, until
 

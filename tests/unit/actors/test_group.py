@@ -12,8 +12,8 @@ from governor._units import DAY, HOUR, MINUTE, SECOND
 from governor.config import InboundGroup
 from governor.instrumentation import Announcer, ClientDenied
 from governor.messages import InboundDenied, InboundRequest
-from governor.policies._slices import MAX_SLICE
-from governor.policies.client_buckets import ClientBuckets
+from governor.policies.clients._slices import MAX_SLICE
+from governor.policies.clients.buckets import ClientBuckets
 from governor.pseudonyms import Pseudonyms
 from governor.testing import ManualClock
 

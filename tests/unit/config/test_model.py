@@ -21,7 +21,7 @@ from governor.config import (
 )
 from governor.config.differences import differences
 from governor.errors import ConfigError
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.in_flight import InFlight
 from governor.policies.retry import IDEMPOTENT, CallFailure, Retry, RetryEnd, end_after
 from governor.policies.retry_budget import RetryBudget

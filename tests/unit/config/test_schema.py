@@ -6,7 +6,7 @@ import pytest
 from governor.config import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, MachineSettings, ScopeSettings
 from governor.config.schema import read
 from governor.errors import ConfigError
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.retry import Retry
 from governor.policies.retry_budget import RetryBudget
 

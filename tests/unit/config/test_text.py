@@ -10,7 +10,7 @@ from governor.errors import ConfigError
 from governor.policies.contract import Limit
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 
 @pytest.mark.parametrize(

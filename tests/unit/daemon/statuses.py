@@ -7,7 +7,7 @@ from governor import CounterRecord, DenialStatistics, LimitStatistics, Reason, S
 from governor.conditions import INBOUND, OUTBOUND, Recently, conditions
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import BreakerStatistics, ClientStatistics, FailureStatistics, GroupStatistics, LoopStatistics
 from governor.steps import finish

@@ -8,7 +8,7 @@ import pytest
 
 from governor import Reason, Statistics
 from governor.conditions import Condition, Kind, Severity, conditions, headline, label
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import FailureStatistics, LoopStatistics
 from tests.support.tape import given

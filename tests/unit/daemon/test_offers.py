@@ -9,7 +9,7 @@ from governor import Config, ConfigError, Governor
 from governor.daemon import create_app, routes
 from governor.daemon.documents import Offer
 from governor.daemon.offers import offers
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from tests.support.answers import granted
 from tests.unit.daemon.statuses import group, scope
 

@@ -17,7 +17,7 @@ from governor.instrumentation import (
     LeaseRevoked,
     Retried,
 )
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 
 
 def refused(at: float, scope: str = "weather:get", reason: Reason = Reason.RATE_LIMIT) -> CallDenied:

@@ -12,7 +12,7 @@ from governor import Reason
 from governor.daemon import status_command
 from governor.daemon.status_command import NoAnswer, Screen, main, read
 from governor.daemon.table import Line, Tone
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.wording import clock
 from tests.unit.daemon.statuses import NOW, Scope, scope, status
 

@@ -7,7 +7,7 @@ import msgspec
 from governor import MemberStatistics, Reason, ScopeStatistics
 from governor.daemon.documents import Status
 from governor.daemon.table import Line, Tone, table
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 from governor.wording import plain
 from tests.support import tape as st
 from tests.support.tape import given

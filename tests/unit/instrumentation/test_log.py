@@ -16,7 +16,7 @@ import pytest
 
 from governor.errors import ConfigError, Reason
 from governor.instrumentation import AnyEvent, BreakerChanged, CallDenied, ClientDenied, DegradedLeft
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.states import BreakerStatus
 
 if sys.platform == "win32":
     pytest.skip("there are no private folders", allow_module_level=True)

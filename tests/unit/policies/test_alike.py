@@ -11,7 +11,7 @@ from governor._units import SECOND, Duration, Instant
 from governor.policies.alike import alike
 from governor.policies.arrivals import Arrivals
 from governor.policies.ban_budget import BanBudget
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.contract import Limit
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -19,7 +19,7 @@ from governor.policies.in_flight import InFlight
 from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 from tests.support.governors import supervisor_of
 
 CAP, DEGRADED = RequestCapPolicy(RequestCap()), DegradedPolicy(Degraded())

@@ -7,8 +7,8 @@ from governor.policies.contract import Limit
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.in_flight import InFlight, InFlightPolicy
 from governor.policies.limits import build, predecessors
-from governor.policies.window import StrictWindowPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy
 
 LIMITS: list[Limit] = [TokenBucket(60, MINUTE, 10), StrictWindow(60, MINUTE), InFlight(30)]
 MACHINES = [TokenBucketPolicy, StrictWindowPolicy, InFlightPolicy]

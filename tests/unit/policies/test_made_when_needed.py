@@ -8,16 +8,16 @@ import pytest
 from governor._units import SECOND, Duration, Instant
 from governor.policies.ban_budget import BanBudget
 from governor.policies.ban_guard import BanGuard, Rejection
-from governor.policies.breaker import unmoved
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.client_tables import build
+from governor.policies.breakers.breaker import unmoved
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.clients.tables import build
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 NOW = Instant(1_000_000_000)
 #: Calls under way are counted always, and only after rejections.

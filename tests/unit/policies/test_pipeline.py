@@ -8,8 +8,8 @@ import pytest
 from governor._units import MINUTE, NEVER, SECOND, Duration, Instant
 from governor.errors import Reason
 from governor.policies.apart import only_the_cap_refuses
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import BreakerStatus
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -18,7 +18,7 @@ from governor.policies.pipeline import Pipeline
 from governor.policies.pipeline_state import PipelineState
 from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 
 T0 = Instant(1_000 * SECOND)
 

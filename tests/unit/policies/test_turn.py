@@ -6,7 +6,7 @@ from governor._actors.queue import Waiter, WaitQueue
 from governor._units import AFTER_OUTCOME, MINUTE, NEVER, SECOND, Instant
 from governor.config.text import parse_limit
 from governor.messages import Acquire
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers.parameters import Breaker
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.pipeline import Pipeline

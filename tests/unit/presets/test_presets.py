@@ -10,7 +10,7 @@ from governor.config import parse_limit
 from governor.errors import ConfigError
 from governor.policies.contract import REQUESTS, Limit
 from governor.policies.in_flight import InFlight
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
 from governor.presets import Figure, Preset, built_in, find, read, reference
 
 ACME = """

@@ -31,12 +31,12 @@ from typing import Final
 import msgspec
 
 from governor._units import SECOND, Duration, Instant
-from governor.policies._bounds import Answer, Bound, Said, earliest, merge_closest, strictest
-from governor.policies._grant_log import MAX_LATE, GrantLog
-from governor.policies._refill import NO_RATE, Rate, Refill
 from governor.policies.arrivals import DEFAULT_MARGIN
 from governor.policies.contract import REQUESTS, Grant, Limit, LimitPolicy, Request, Result
-from governor.policies.window import StrictWindowState
+from governor.policies.learning._bounds import Answer, Bound, Said, earliest, merge_closest, strictest
+from governor.policies.learning._grant_log import MAX_LATE, GrantLog
+from governor.policies.learning._refill import NO_RATE, Rate, Refill
+from governor.policies.windows.window import StrictWindowState
 
 #: Bounds with different resets that hold at once.
 MAX_BOUNDS: Final = 16

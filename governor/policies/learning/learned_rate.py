@@ -7,7 +7,7 @@ import msgspec
 
 from governor._units import SECOND, Duration, Instant
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
-from governor.policies.rate_learner import NO_RATE, RateLearner
+from governor.policies.learning.rate_learner import NO_RATE, RateLearner
 
 #: The bucket holds what the rate makes in one part of so many of a second: a window of a second has room for no more.
 _BURST_PART: Final = 4

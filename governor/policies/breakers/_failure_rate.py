@@ -8,8 +8,8 @@ from typing import Final
 
 from governor._lazy import NOTHING
 from governor._units import NEVER, Instant
-from governor.policies._call_log import CallLog, CallLogState
-from governor.policies.breaker_parameters import Breaker
+from governor.policies.breakers._call_log import CallLog, CallLogState
+from governor.policies.breakers.parameters import Breaker
 
 _SCALE: Final = 1_000_000
 

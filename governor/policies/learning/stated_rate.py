@@ -10,8 +10,8 @@ Bound: `MAX_STATED` limits. A server that states more states no rate.
 from typing import Final, NamedTuple
 
 from governor._units import SECOND, Duration, Instant
-from governor.policies._bounds import Said
-from governor.policies.sliding_span import SlidingSpan
+from governor.policies.learning._bounds import Said
+from governor.policies.learning.sliding_span import SlidingSpan
 
 MAX_STATED: Final = 8
 #: A span that is shorter by less is not adopted anew.

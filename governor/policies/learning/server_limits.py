@@ -15,21 +15,21 @@ import msgspec
 from governor._units import MINUTE, Duration, Instant
 from governor.errors import ConfigError
 from governor.hints import Hint, Severity
-from governor.policies._refill import refilled_by
 from governor.policies.arrivals import Arrivals
 from governor.policies.contract import REQUESTS, Grant
 from governor.policies.gcra import TokenBucket
-from governor.policies.learned_in_flight import DenialLevels, LearnedInFlightPolicy, Level
-from governor.policies.learned_rate import LearnedRate, LearnedRatePolicy, LearnedRateState
-from governor.policies.rate_learner import MIN_PAUSE
-from governor.policies.remaining import RemainingPolicy, RemainingState
-from governor.policies.server_word import ServerWord
+from governor.policies.learning._refill import refilled_by
+from governor.policies.learning.learned_in_flight import DenialLevels, LearnedInFlightPolicy, Level
+from governor.policies.learning.learned_rate import LearnedRate, LearnedRatePolicy, LearnedRateState
+from governor.policies.learning.rate_learner import MIN_PAUSE
+from governor.policies.learning.remaining import RemainingPolicy, RemainingState
+from governor.policies.learning.server_word import ServerWord
 from governor.policies.shared_limit import SharedLimit
-from governor.policies.window import StrictWindowPolicy, StrictWindowState
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy, StrictWindowState
 
 if TYPE_CHECKING:
-    from governor.policies.stated_rate import StatedRate
+    from governor.policies.learning.stated_rate import StatedRate
 
 MAX_UNITS: Final = 8
 MAX_WINDOWS: Final = 8
@@ -339,7 +339,9 @@ def _restored(state: LearnedRateState, *, gentle: bool) -> LearnedRatePolicy:
 
 
 def _nothing_stated() -> "StatedRate":
-    from governor.policies.stated_rate import StatedRate  # Loaded on first use, because most providers are not asked gently.
+    from governor.policies.learning.stated_rate import (
+        StatedRate,  # Loaded on first use, because most providers are not asked gently.
+    )
 
     return StatedRate()
 

@@ -21,8 +21,8 @@ from typing import Final
 
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import Grant
-from governor.policies.cubic import BETA, Cubic, MeasuredRate
-from governor.policies.learned_window import SHORT, SPANS, LearnedWindow
+from governor.policies.learning.cubic import BETA, Cubic, MeasuredRate
+from governor.policies.learning.learned_window import SHORT, SPANS, LearnedWindow
 
 #: The least rate, in requests per second.
 MIN_RATE: Final = 0.1

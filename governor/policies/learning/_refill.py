@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from governor._units import SECOND, Instant
-from governor.policies._bounds import Bound, merge_closest, strictest
 from governor.policies.gcra import TokenBucket
+from governor.policies.learning._bounds import Bound, merge_closest, strictest
 
 #: Bounds with different ends that hold at once.
 MAX_BOUNDS: Final = 16

@@ -4,8 +4,8 @@ import pytest
 
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Request, Result
-from governor.policies.window import StrictWindowPolicy
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows.parameters import StrictWindow
+from governor.policies.windows.window import StrictWindowPolicy
 
 T0 = Instant(1_000 * SECOND)
 

@@ -5,9 +5,9 @@ that became known, which is no earlier than the use. From then on its margin run
 """
 
 from governor._units import Instant
-from governor.policies._lent_calls import LentCalls
-from governor.policies._window_uses import WindowUses
 from governor.policies.contract import Grant, LimitPolicy, Request
+from governor.policies.windows._lent_calls import LentCalls
+from governor.policies.windows._uses import WindowUses
 
 
 class LentUnits(LimitPolicy, WindowUses):

@@ -20,8 +20,8 @@ from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
 from governor.policies._arithmetic import BucketArithmetic
-from governor.policies._bloom import BloomFilter, room
-from governor.policies._slices import SliceWalk
+from governor.policies.clients._bloom import BloomFilter, room
+from governor.policies.clients._slices import SliceWalk
 from governor.policies.contract import ClientTable
 from governor.policies.gcra import TokenBucket
 

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from governor.policies._call_log cimport CallLog
+from governor.policies.breakers._call_log cimport CallLog
 
 
 @cython.final

@@ -15,9 +15,9 @@ from typing import Final, Self
 from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
 from governor.policies import _checks
-from governor.policies._bloom import BloomFilter, room
-from governor.policies._slices import SliceWalk
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.clients._bloom import BloomFilter, room
+from governor.policies.clients._slices import SliceWalk
+from governor.policies.windows.parameters import StrictWindow
 
 #: Dates that are kept for one client.
 SLOTS: Final = 64

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from governor._units import Instant
-from governor.policies._call_log import CallLogState
+from governor.policies.breakers._call_log import CallLogState
 
 
 class BreakerStatus(StrEnum):

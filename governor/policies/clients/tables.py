@@ -6,8 +6,8 @@ digests. Every table has a bound; its module states what happens there. A client
 
 from governor._units import Instant
 from governor.errors import ConfigError
-from governor.policies._slices import slices
-from governor.policies.client_buckets import ClientBuckets
+from governor.policies.clients._slices import slices
+from governor.policies.clients.buckets import ClientBuckets
 from governor.policies.contract import ClientTable, Limit
 from governor.policies.limits import kind_of
 

@@ -13,10 +13,10 @@ from operator import itemgetter
 from typing import Final
 
 from governor._units import NEVER, SECOND, Instant
-from governor.policies._bounds import Answer, Said
 from governor.policies._sliding_log import SlidingLogState
 from governor.policies.contract import Grant
-from governor.policies.window import StrictWindowState
+from governor.policies.learning._bounds import Answer, Said
+from governor.policies.windows.window import StrictWindowState
 
 #: Grants at different instants that are distinguished.
 MAX_ENTRIES: Final = 512

@@ -22,7 +22,7 @@ import msgspec
 from governor._units import AFTER_OUTCOME, MINUTE, NEVER, SECOND, Duration, Instant
 from governor.errors import Reason
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
-from governor.policies.learned_window import SPANS
+from governor.policies.learning.learned_window import SPANS
 
 #: Denials whose levels are compared, and within how long.
 DENIALS: Final = 3

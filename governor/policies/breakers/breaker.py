@@ -27,10 +27,10 @@ import msgspec
 
 from governor._units import NEVER, Duration, Instant
 from governor.errors import Reason
-from governor.policies._calls_out import CallsOut
-from governor.policies._failure_rate import NO_CALLS, FailureRate
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerState, BreakerStatus
+from governor.policies.breakers._calls_out import CallsOut
+from governor.policies.breakers._failure_rate import NO_CALLS, FailureRate
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.breakers.states import TRANSITIONS, BreakerEvent, BreakerState, BreakerStatus
 from governor.policies.contract import Grant, Request, Result
 
 #: The number of calls without an answer at which the ramp ends: the default bound of the queue of a scope.

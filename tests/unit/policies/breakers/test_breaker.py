@@ -9,10 +9,10 @@ import pytest
 
 from governor._units import DAY, MINUTE, SECOND, Duration, Instant
 from governor.errors import ConfigError
-from governor.policies._call_log import SLOTS
-from governor.policies.breaker import MAX_RAMP, BreakerPolicy
-from governor.policies.breaker_parameters import Breaker
-from governor.policies.breaker_states import TRANSITIONS, BreakerEvent, BreakerStatus
+from governor.policies.breakers._call_log import SLOTS
+from governor.policies.breakers.breaker import MAX_RAMP, BreakerPolicy
+from governor.policies.breakers.parameters import Breaker
+from governor.policies.breakers.states import TRANSITIONS, BreakerEvent, BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request, Result
 
 T0 = Instant(1_000 * SECOND)

@@ -7,7 +7,7 @@ import msgspec
 from governor._units import MINUTE, Duration, DurationLike
 from governor.errors import ConfigError
 from governor.policies import _checks
-from governor.policies._call_log import SLOTS
+from governor.policies.breakers._call_log import SLOTS
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,14 +20,14 @@ import msgspec
 
 from governor._units import NEVER, Instant
 from governor.policies import _checks
-from governor.policies._lent_calls import LentBatchState, LentCalls
-from governor.policies._lent_units import LentUnits
 from governor.policies._sliding_log import SlidingLog, SlidingLogState
 from governor.policies._window_forecast import WindowForecast
 from governor.policies.arrivals import Arrivals, Ending, arrived
 from governor.policies.contract import REQUESTS, Grant, Request, Result
 from governor.policies.lost_calls import LostCalls
-from governor.policies.window_parameters import StrictWindow
+from governor.policies.windows._lent_calls import LentBatchState, LentCalls
+from governor.policies.windows._lent_units import LentUnits
+from governor.policies.windows.parameters import StrictWindow
 
 
 class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
