@@ -28,12 +28,13 @@ help: ## list the commands
 
 .venv: $(READY) ## create the virtual environment for development
 
+# Most of what is installed is never loaded: without compiling all of it, this takes half the time.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or later is needed, and '$(PYTHON)' is not that. Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Setting up .venv ..."; $(PYTHON) -m venv .venv; }
 	@$(BIN)/python -m pip install $(QUIET) --upgrade '$(PIP)'
-	@$(PURE) $(BIN)/python -m pip install $(QUIET) --constraint constraints.txt $(NEEDS)
+	@$(PURE) $(BIN)/python -m pip install $(QUIET) --no-compile --constraint constraints.txt $(NEEDS)
 	@touch $@
 
 # Types are checked while tests run, with what they leave of the processors: one of two would be idle in the meantime.
@@ -41,7 +42,7 @@ test: lint contracts ## run every check
 	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,--jobs 2) pytest types NICE='nice -n 10'
 
 compiled: .venv ## compile the kernel into .venv-compiled, which has the packages of .venv
-	@$(BIN)/python -m tools.compiled .venv-compiled
+	@$(NICE) $(BIN)/python -m tools.compiled .venv-compiled
 
 test-compiled: compiled ## run the tests that the compiled kernel can change, and compare both builds
 	.venv-compiled/bin/python -m $(PYTEST) $(COMPILED)
@@ -56,8 +57,8 @@ test-lowest: ## run the tests with the oldest allowed version of each dependency
 test-sdks: .venv-sdks/.ready ## call real SDKs through a governor; SDKS=write writes the table in the documentation
 	SDKS=$${SDKS:-required} .venv-sdks/bin/$(PYTEST) tests/sdks
 
-# An environment of its own: the SDKs bring many packages, some in older versions than the development tools need. Without
-# compiling, of which most is never loaded, they are installed in a fifth of the time.
+# An environment of its own: the SDKs bring many packages, some in older versions than the development tools need. Installed
+# without compiling, as above.
 .venv-sdks/.ready: pyproject.toml constraints-sdks.txt
 	@test -x .venv-sdks/bin/python || $(PYTHON) -m venv .venv-sdks
 	@.venv-sdks/bin/python -m pip install $(QUIET) --upgrade '$(PIP)'

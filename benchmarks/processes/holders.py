@@ -28,6 +28,8 @@ ALONE: Final = "sleeps_alone"
 
 #: Seconds until everything is idle: leases of a second run out.
 _SETTLING: Final = 2.5
+#: Seconds over which sleeps are counted.
+_COUNTED: Final = 2.0
 
 
 def idle(size: int) -> Mapping[str, float]:
@@ -79,8 +81,8 @@ def _files(count: int) -> Iterator[None]:
 
 def _sleeps_per_second(pid: int) -> float:
     before = _sleeps(pid)
-    time.sleep(2.0)
-    return (_sleeps(pid) - before) / 2.0
+    time.sleep(_COUNTED)
+    return (_sleeps(pid) - before) / _COUNTED
 
 
 def _sleeps(pid: int) -> int:

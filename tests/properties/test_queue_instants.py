@@ -1,6 +1,6 @@
 """The instant named for a newcomer behind a queue, against models that remember every use and know no formulas.
 
-`GOVERNOR_QUEUE_EVENTS` says how many newcomers are compared: 25,000 unless it says otherwise.
+`GOVERNOR_QUEUE_EVENTS` says how many newcomers are compared: 10,000 unless it says otherwise.
 """
 
 import os
@@ -27,9 +27,9 @@ from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from governor.policies.turn import turn
 from governor.policies.windows.parameters import StrictWindow
 
-EVENTS: Final = int(os.environ.get("GOVERNOR_QUEUE_EVENTS", "25000"))
+EVENTS: Final = int(os.environ.get("GOVERNOR_QUEUE_EVENTS", "10000"))
 #: So many tests share them, so that none takes long enough on a busy machine to be taken for one that hangs.
-PARTS: Final = 5
+PARTS: Final = 2
 START: Final = 10 * DAY
 
 

@@ -24,6 +24,12 @@ from tests.support.waits import PATIENCE
 GET = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 
 
+async def small(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with nothing."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def large(scope: Any, receive: Any, send: Any) -> None:
     """Answers with 8 MB, more than any socket holds."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -33,10 +39,10 @@ async def large(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextmanager
-def served() -> Iterator[tuple[uvicorn.Server, tuple[str, int]]]:
+def served(app: Any = large) -> Iterator[tuple[uvicorn.Server, tuple[str, int]]]:
     """A real server with these bounds, on a thread."""
     server = uvicorn.Server(
-        uvicorn.Config(large, http=BoundedProtocol, lifespan="off", ws="none", log_config=None, timeout_keep_alive=60)
+        uvicorn.Config(app, http=BoundedProtocol, lifespan="off", ws="none", log_config=None, timeout_keep_alive=60)
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = Thread(target=server.run, args=([listener],))
@@ -72,7 +78,7 @@ def test_more_silent_connections_than_there_is_room_for_keep_no_one_out(start: S
 @pytest.mark.parametrize("sent", [b"", GET[:-2], GET * 2 + GET[:9]], ids=["nothing", "half a header", "half of a third header"])
 def test_a_client_that_does_not_finish_a_header_is_disconnected(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(connections, "HEADERS_TIMEOUT", 0.05)
-    with served() as (_, address), socket.create_connection(address) as client:
+    with served(small) as (_, address), socket.create_connection(address) as client:
         client.sendall(sent)
         client.settimeout(PATIENCE)
         while not closed(client):

@@ -12,7 +12,7 @@ from benchmarks.contention.subject import Law
 from benchmarks.contract import Contender, Family
 from benchmarks.inbound import served
 from benchmarks.outbound import pool
-from benchmarks.processes import crew
+from benchmarks.processes import crew, holders
 from benchmarks.targets import TARGETS
 from benchmarks.worker import measure
 
@@ -39,6 +39,8 @@ def hurried() -> Iterator[None]:
         patch.setattr(idle, "_SETTLING", 0.01)
         patch.setattr(served, "_TURNS", 1)
         patch.setattr(crew, "PROCESSES", 1)
+        patch.setattr(holders, "_SETTLING", 0.01)
+        patch.setattr(holders, "_COUNTED", 0.01)
         patch.setattr(pool, "COUNTS", (1, 2))
         yield
 
