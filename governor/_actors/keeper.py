@@ -26,7 +26,6 @@ from governor.policies.account import (
     Account,
     Cells,
     Tariff,
-    Tracker,
     flight_tariff,
     limits_of,
     new_cells,
@@ -75,7 +74,6 @@ class Keeper:
         #: Accounts that are looked at, with what they had granted at the last look, and those to be written when they can be.
         self._active: dict[Account, int] = {}
         self._any_active = anyio.Event()
-        self._trackers: dict[str, list[Tracker]] = {}
         #: No account that has gone had granted more.
         self._base = 0
         self._changed: dict[Account, None] = {}
@@ -172,8 +170,7 @@ class Keeper:
         if pipeline.needs_outcome:
             # The journal says which calls are on their way, and does not know of permits that are lent.
             pipeline.lends, pipeline.lenders = False, ()
-        self._trackers[scope] = found = [tracker for tracker in trackers if tracker is not None]
-        pipeline.mark = Mark(charges, tracked=bool(found))
+        pipeline.mark = Mark(charges, [tracker for tracker in trackers if tracker is not None])
 
         def left() -> tuple[StoredScope, Instant]:
             return StoredScope(pipeline.state(), pipeline.settings()), pipeline.rests_at(self._now())
@@ -182,9 +179,9 @@ class Keeper:
 
     def look_at(self, scope: str, pipeline: Pipeline) -> None:
         """At the end of a step: what has changed by more than what has been granted is written soon."""
-        if trackers := self._trackers.get(scope):
+        if pipeline.mark is not None and pipeline.mark.trackers:
             now = self._now()
-            for tracker in trackers:
+            for tracker in pipeline.mark.trackers:
                 tracker.look(now)
         breaker, own, shared = pipeline.breaker, pipeline.guard.own, pipeline.shared
         run, pauses = shared.rejections, (shared.cooldown.until, shared.hold.until)
@@ -214,7 +211,6 @@ class Keeper:
         account = self._accounts.pop(key, None)
         self._left.pop(key, None)
         self._seen.pop(key, None)
-        self._trackers.pop(scope, None)
         if account is not None:
             self._base = max(self._base, account.granted)
             self._active.pop(account, None)

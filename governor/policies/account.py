@@ -338,27 +338,33 @@ class Account:
         self.writing = self.waiting = self.wants = False
 
 
+#: As `InFlightPolicy.places`, of an account without one.
+_NO_PLACES: Final = 0, 0, Instant(0), 0
+
+
 @final
 class Tracker:
     """Writes down which calls of an account may still be on their way, or take places."""
 
-    __slots__ = ("_account", "_limits", "_seen")
+    __slots__ = ("_account", "_flights", "_seen", "_windows")
 
     def __init__(self, account: Account, limits: Iterable[StrictWindowPolicy | InFlightPolicy]) -> None:
         self._account = account
-        self._limits = tuple(limits)
+        known = tuple(limits)
+        self._flights = tuple(limit for limit in known if isinstance(limit, InFlightPolicy))
+        self._windows = tuple((limit, limit.unit) for limit in known if isinstance(limit, StrictWindowPolicy))
         self._seen: object = None
 
     def look(self, now: Instant) -> None:
-        """To be called at the end of a step."""
-        account, moving, under_way, held, until, usual = self._account, 0, 0, 0, 0, 0
+        """To be called at the end of a step, and after an outcome that takes none."""
+        account, moving = self._account, 0
         quanta = account.tariff.quanta
-        for limit in self._limits:
-            if isinstance(limit, InFlightPolicy):
-                found = under_way, held, until, usual
-                under_way, held, until, usual = (max(*pair) for pair in zip(found, limit.places(), strict=True))
-            else:
-                moving = max(moving, -(-limit.moving // quanta.get(limit.unit, 1)))
+        for window, unit in self._windows:
+            moving = max(moving, -(-window.moving // quanta.get(unit, 1)))
+        under_way, held, until, usual = _NO_PLACES
+        if self._flights:
+            places = [flight.places() for flight in self._flights]
+            under_way, held, until, usual = places[0] if len(places) == 1 else map(max, *places)
         seen = moving, under_way, held, until, usual, account.granted, account.out
         if seen != self._seen:
             self._seen, cells, check = seen, account.cells, account.check

@@ -11,7 +11,7 @@ from governor.policies.windows._uses cimport WindowUses
 cdef class Calm:
     cdef public object _breaker, shared, succeed
     cdef public FailureRate _rate
-    cdef public tuple _limits, _parts, queues
+    cdef public tuple _limits, _parts, _trackers, queues
     cdef public long long since, _slow_call
 
 
@@ -29,4 +29,6 @@ cdef inline bint succeeded(Calm calm, long long now, long long granted_at) excep
             # `BreakerPolicy.succeed`
             so = not FailureRate.reached(calm._rate, now, 0) or part.succeed(now, granted_at, True)
         goes_on = so and goes_on
+    for tracker in calm._trackers:
+        tracker.look(now)
     return goes_on

@@ -8,7 +8,7 @@ Compiled where there is a compiler; `calm.pxd` has the fields.
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final, Self, final
+from typing import TYPE_CHECKING, Final, Self, final
 
 from governor._units import NEVER, Instant
 from governor.policies.breakers.breaker import BreakerPolicy
@@ -18,6 +18,9 @@ from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.policies.pipeline import Pipeline
 from governor.policies.windows.window import StrictWindowPolicy
+
+if TYPE_CHECKING:
+    from governor.policies.account import Tracker
 
 #: Records the success of a plain request, by the instant of its grant. False if the scope is not calm any more.
 Succeed = Callable[[Instant, Instant], bool]
@@ -31,7 +34,7 @@ _BRIEF: Final = (StrictWindowPolicy, InFlightPolicy)
 class Calm:
     """What notices a success in a calm scope. Valid until anything but a success or a plain grant happens there."""
 
-    __slots__ = ("_breaker", "_limits", "_parts", "_rate", "_slow_call", "queues", "shared", "since", "succeed")
+    __slots__ = ("_breaker", "_limits", "_parts", "_rate", "_slow_call", "_trackers", "queues", "shared", "since", "succeed")
 
     def __init__(self, pipeline: Pipeline) -> None:
         # Outcomes do not change a bucket.
@@ -46,22 +49,25 @@ class Calm:
         self.queues = tuple([share.queue for share in pipeline.shares])
         #: The generation from which on all limits and the breaker know of grants. Successes of earlier ones do not count here.
         self.since = max(0 if breaker is None else breaker.since, max(pipeline.born, default=0))
+        #: What writes down which calls are on their way, if the state of the scope is kept.
+        self._trackers = () if pipeline.mark is None else pipeline.mark.trackers
         #: As `record`, for a plain request that was not granted ahead and was answered; None if a limit has no such way.
         self.succeed: Succeed | None = None
         parts: list[Brief] = [limit for limit in self._limits if isinstance(limit, _BRIEF) and type(limit) in _BRIEF]
         if len(parts) == len(self._limits):
             # The limits first: whatever fails after them, the places that the request has taken are free again.
             parts += [] if breaker is None else [breaker]
-            self.succeed = parts[0].succeed if len(parts) == 1 else partial(_succeed, tuple(parts))
+            alone = len(parts) == 1 and not self._trackers
+            self.succeed = parts[0].succeed if alone else partial(_succeed, tuple(parts), self._trackers)
         self._parts = tuple(parts)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
-        """None if the scope is not calm, or if its state is written down."""
+        """None if the scope is not calm."""
         guard, breaker = pipeline.guard, pipeline.breaker
         if breaker.failures or not breaker.unrestricted or guard.own.run or guard.restricted:
             return None
-        return None if pipeline.mark is not None else cls(pipeline)
+        return cls(pipeline)
 
     def answered(self, now: Instant, grant: Grant) -> bool:
         """Records that an answer has begun, as `Pipeline.answered` does. A breaker that is closed waits for its end.
@@ -70,6 +76,8 @@ class Calm:
         """
         for limit in self._limits:
             limit.answered(now, grant)
+        for tracker in self._trackers:
+            tracker.look(now)
         return all(limit.ready <= now for limit in self._limits)
 
     def record(self, now: Instant, grant: Grant) -> bool:
@@ -86,11 +94,15 @@ class Calm:
         if breaker is not None:
             breaker.record(now, grant, Result.SUCCESS)
             calm = calm and not breaker.failures and breaker.status is BreakerStatus.CLOSED
+        for tracker in self._trackers:
+            tracker.look(now)
         return calm
 
 
-def _succeed(parts: Iterable[Brief], now: Instant, granted_at: Instant) -> bool:
+def _succeed(parts: Iterable[Brief], trackers: "Iterable[Tracker]", now: Instant, granted_at: Instant) -> bool:
     calm = True
     for part in parts:
         calm = part.succeed(now, granted_at) and calm
+    for tracker in trackers:
+        tracker.look(now)
     return calm

@@ -3,12 +3,12 @@
 See `account`. A scope draws slices of what its accounts may grant, so that most of its requests need no look at them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, final
 
 from governor._units import MILLISECOND, Instant
 from governor.errors import Reason
-from governor.policies.account import UNBOUNDED, Account
+from governor.policies.account import UNBOUNDED, Account, Tracker
 from governor.policies.contract import PLAIN, REQUESTS, Request
 
 #: A slice of a credit is at most one in so many of its points: small limits are counted exactly, and several scopes find some.
@@ -38,18 +38,18 @@ class Charge(NamedTuple):
 class Mark:
     """The marks ahead of one scope, over its accounts: its own, and those that it shares with other scopes.
 
-    `left` plain requests may be granted without a look at any account; the hot path counts them down. If grants are `tracked`,
-    the end of each step writes down which calls are on their way.
+    `left` plain requests may be granted without a look at any account; the hot path counts them down. The `trackers` write down
+    which calls are on their way: at the end of each step, and with each outcome that takes none.
     """
 
-    __slots__ = ("_charges", "_drawn_at", "_run", "_slice", "left", "tracked")
+    __slots__ = ("_charges", "_drawn_at", "_run", "_slice", "left", "trackers")
 
     #: The reason of a denial while a record is being written.
     reason = Reason.OVERLOADED
 
-    def __init__(self, charges: Sequence[Charge], *, tracked: bool = False) -> None:
+    def __init__(self, charges: Sequence[Charge], trackers: Iterable[Tracker] = ()) -> None:
         self._charges = tuple(charges)
-        self.tracked = tracked
+        self.trackers = tuple(trackers)
         self.left = 0
         #: The requests that `left` began with.
         self._slice = 0
@@ -85,11 +85,8 @@ class Mark:
     def renew(self, now: Instant) -> bool:
         """Charges a plain request for which nothing is left of the slice, and draws another one.
 
-        False, and nothing has changed, if that takes a step: grants are tracked, or an account wants a record, or would with
-        this request.
+        False, and nothing has changed, if that takes a step: an account wants a record, or would with this request.
         """
-        if self.tracked:
-            return False
         for account, plain, _ in self._charges:
             if plain and (account.wants or 2 * (account.room - plain) < account.credit):
                 return False

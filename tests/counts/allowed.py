@@ -37,6 +37,7 @@ ALLOWED: Final = {
     "failed, and a pair": Allowed(138, 888, blocks=10, on_trio=4),
     "failure rate": Allowed(9, 192, blocks=50, on_trio=3),
     "written ahead": Allowed(18, 0),
+    "written ahead, strict window": Allowed(27, 0, on_trio=3),
     "leased pair": Allowed(2, 120),
     "asked of a daemon": Allowed(45, 0),
     "message round trip": Allowed(6, 1281),

@@ -52,18 +52,20 @@ async def test_a_call_on_the_loop_takes_no_more_than_allowed(name: str, anyio_ba
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("name", "limit"), [("written ahead", PLAIN), ("written ahead, strict window", "1000000 per minute strict")]
+)
 async def test_a_call_with_a_pause_before_it_is_written_ahead_without_a_step(
-    tmp_path: Path, anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, limit: str, tmp_path: Path, anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "_WRITE_TIMEOUT", PATIENCE)  # A slow disk denies nothing.
     clock = count(10**9, 10_000)  # Too long a pause for anything to be handed out.
-    settings = {"machine": {"state": str(tmp_path)}, "outbound": {"default": {"limits": [PLAIN]}}}
+    settings = {"machine": {"state": str(tmp_path)}, "outbound": {"default": {"limits": [limit]}}}
     async with Governor(Config.from_mapping(settings), clock=lambda: Instant(next(clock))) as governor:
         call = pair(governor)
         for _ in range(WARM_UP):
             call()
         called = min((python_calls(call) for _ in range(TRIES)), key=len)
-        name = "written ahead"
         compare(
             name,
             "Python calls",

@@ -10,7 +10,10 @@ import pytest
 
 from governor import Config, Denied, Governor, Permit
 from governor._actors.actor import ScopeActor
+from governor._actors.kept import KeptScopeActor
 from governor._store.contract import Unwritable
+from governor._store.journal import digest, read_journal
+from governor._store.records import scope_key
 from governor._supervisor import Supervisor
 from governor._units import Duration
 from governor.errors import UsageError
@@ -133,6 +136,31 @@ async def test_a_scope_whose_state_is_kept_grants_as_any_other_and_counts_each_r
             ahead += mark.left > 0
 
     assert ahead > 1_500
+
+
+@pytest.mark.anyio
+async def test_the_journal_knows_at_once_which_calls_have_ended_or_arrived(tmp_path: Path) -> None:
+    async with Governor(keeping(tmp_path, "1000 per minute strict", "40 in flight")) as governor:
+        for cost, says_so in [(1, False), (1, True), (2, True)] * 8:
+            permit = await governor.acquire("api", "get", cost=cost)
+            assert (cost, cost) == on_their_way(governor, tmp_path)
+            if says_so:
+                permit.answered(status=200)
+                assert (0, cost) == on_their_way(governor, tmp_path)
+            permit.record(status=200)
+            assert (0, 0) == on_their_way(governor, tmp_path)
+
+
+def on_their_way(governor: Governor, folder: Path) -> tuple[int, int]:
+    """By the journal: the units that may not have arrived, and the places of calls that may not have ended."""
+    actor = actor_of(governor)
+    assert isinstance(actor, KeptScopeActor)
+    store = actor._keeper._earlier.store
+    assert store is not None
+    tally = (read_journal(folder / "journal-1", store.head.token) or {})[digest(scope_key("api:get"))].tally
+    assert tally.moving is not None
+    assert tally.places is not None
+    return tally.moving - tally.out, tally.places - tally.out
 
 
 def test_a_governor_that_is_left_in_order_loses_nothing(tmp_path: Path) -> None:

@@ -155,7 +155,6 @@ class Life:
         now, pipeline = self.clock(), self.scopes[place]
         mark, pipeline.mark = pipeline.mark, None
         assert mark is not None
-        mark.tracked = False  # Exact as well: what no step has looked at counts as on its way.
         granted = pipeline.verdict(now, PLAIN).when <= now and self.budgets.earliest(now, "label", PLAIN) <= now
         if granted and mark.left:
             mark.left -= 1
@@ -403,7 +402,7 @@ class Ahead:
         self.accounts = [Account("", tariff, write=self.write, cells=new_cells(), wait=self.wait) for tariff in TARIFFS]
         one, two, three = (Charge(account, account.tariff.points(PLAIN), account.tariff.points) for account in self.accounts)
         self.charges = (one, two, three), (two._replace(plain=2, points=double),)
-        self.marks = [Mark(charges, tracked=place == 1) for place, charges in enumerate(self.charges)]
+        self.marks = [Mark(charges) for charges in self.charges]
         self.used, self.lent, self.plain = [0, 0, 0], [0, 0], [0, 0]
         #: When each mark has drawn a slice, how many plain requests it had granted then, and how many without a pause.
         self.looked = [(0, 0, 0)] * 2
@@ -473,8 +472,8 @@ class Ahead:
         while mark.left:
             self.ask(which, PLAIN)
         wanted = [account.wants or 2 * (account.room - plain) < account.credit for account, plain in charged]
-        assert mark.renew(self.now) == (not mark.tracked and not any(wanted))
-        if not mark.tracked and not any(wanted):
+        assert mark.renew(self.now) == (not any(wanted))
+        if not any(wanted):
             self.spend(which, PLAIN)
             self.drawn(which)
 
