@@ -42,6 +42,7 @@ class Ledger:
 
     __slots__ = (
         "_answered",
+        "_requested",
         "_succeeded",
         "_succeeded_at",
         "announcer",
@@ -79,8 +80,9 @@ class Ledger:
         # The number of successes, and when that number was first seen.
         self._succeeded = 0
         self._succeeded_at = Instant(0)
-        #: Answers with a status of 2xx when the provider last began to pause.
+        #: Answers with a status of 2xx, and requests granted, when the provider last began to pause.
         self._answered = 0
+        self._requested = 0
         #: Called with other policies that are in force from now on; None where nothing keeps their state.
         self.attach: Callable[[str, Pipeline], None] | None = None
         # As `use`, which every new scope would call.
@@ -252,12 +254,16 @@ class Ledger:
         return denied
 
     def has_succeeded(self) -> bool:
-        """Whether a call has succeeded since `mark_successes`, which is called when the provider begins to pause."""
-        return self.counters.answered_2xx != self._answered
+        """Whether a call has succeeded since `mark_successes`, which is called when the provider begins to pause.
+
+        Asked after a denial. If no call but the denied one was granted since, those that have succeeded were granted before.
+        """
+        counters = self.counters
+        return counters.answered_2xx != self._answered and counters.requests > self._requested + 1
 
     def mark_successes(self) -> None:
         """Successes count anew."""
-        self._answered = self.counters.answered_2xx
+        self._answered, self._requested = self.counters.answered_2xx, self.counters.requests
 
     def asks(self) -> int:
         """How often the scope was asked."""

@@ -123,17 +123,20 @@ def test_denials_show_a_limit_of_calls_at_work_only_if_as_many_were_in_flight_an
         assert len(latest) >= 2
         assert max(flights) - min(flights) <= max(2, 0.1 * max(flights))
         assert all(max(counts) - min(counts) > max(2, 0.1 * max(counts)) for counts in (shorts, longs))
-        # By Little's law, the calls of a minute took two seconds each, or more.
-        assert all(30 * flight >= minute for flight, _, minute in latest)
+        # By Little's law, the calls of a minute took two seconds each, or more, and so did those of ten seconds.
+        assert all(30 * flight >= minute and 5 * flight >= ten for flight, ten, minute in latest)
 
 
-def test_calls_of_a_second_show_nothing_because_their_number_in_flight_is_what_a_rate_makes() -> None:
-    quick, slow = DenialLevels(), DenialLevels()
-    quick.add(Level(START, 5, (40, 200)))
-    slow.add(Level(START, 5, (20, 100)))
+@pytest.mark.parametrize(
+    ("counts", "shown"), [(((20, 200), (10, 300)), None), (((40, 100), (26, 150)), None), (((20, 100), (25, 150)), 5)]
+)
+def test_calls_of_a_second_show_nothing_because_their_number_in_flight_is_what_a_rate_makes(
+    counts: tuple[tuple[int, int], tuple[int, int]], shown: int | None
+) -> None:
+    known = DenialLevels()
+    known.add(Level(START, 5, counts[0]))
 
-    assert quick.add(Level(Instant(START + MINUTE), 5, (60, 300))) is None
-    assert slow.add(Level(Instant(START + MINUTE), 5, (30, 150))) == 5
+    assert known.add(Level(Instant(START + MINUTE), 5, counts[1])) == shown
 
 
 class Provider:

@@ -81,8 +81,10 @@ class DenialLevels:
 
 
 def _is_telling(level: Level) -> bool:
-    """Whether calls take long enough, by Little's law, for those in flight to differ from what a rate makes."""
-    return level.in_flight >= LEAST_CALLS and level.in_flight * SPANS[-1] >= LONG * max(1, level.used[-1])
+    """Whether calls take long enough, by Little's law in each span, for those in flight to differ from what a rate makes."""
+    return level.in_flight >= LEAST_CALLS and all(
+        level.in_flight * span >= LONG * max(1, used) for span, used in zip(SPANS, level.used, strict=True)
+    )
 
 
 class LearnedInFlight(Limit, frozen=True):

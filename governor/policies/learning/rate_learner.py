@@ -40,9 +40,10 @@ MAX_UNDER_WAY: Final = 28
 AHEAD: Final = 1.25
 MAX_AHEAD: Final = 4
 MIN_TOOK: Final = Duration(SECOND // 4)
-#: Beyond so many calls, which a provider that is strict would have denied by then, one in so many more may be under way.
+#: Beyond so many calls, which a provider that is strict would have denied by then, one in so many more may be under way. With
+#: more the rate would double within the time that a denial takes to be known.
 MANY: Final = 90
-MANY_PART: Final = 3
+MANY_PART: Final = 6
 #: Calls for each time that the rate of the last denial is tried again, at first and at most, and the time until it is.
 PROBE_EVERY: Final = 300
 MAX_PROBE_EVERY: Final = 900
