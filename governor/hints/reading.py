@@ -107,7 +107,7 @@ class _Answer:
         else:
             if self._has_guessed:
                 agree(found, -1)
-            if form.waits and (wait := self._stated_wait(form)) > 0:
+            if (form.waits or self._has_body) and (wait := self._stated_wait(form)) > 0:
                 found.append(Hint("requests", retry_after=self._span(wait), severity=_PAUSE))
         if len(found) > MAX_HINTS:
             found.sort(key=lambda hint: hint.retry_after or 0, reverse=True)
@@ -298,7 +298,7 @@ class _Answer:
         return next((_span(window, self._clock) for quota, window in found if count(quota) == limit), -1)
 
     def _stated_wait(self, form: Form) -> int:
-        """The longest wait that Retry-After and its relatives ask for; -1 if they ask for none."""
+        """The longest wait that Retry-After, its relatives, and the dialect's values in bodies ask for; -1 if none does."""
         longest = -1
         for name, unit in form.waits:
             # Below 400 only the standard, and gRPC, say that a wait is meant for the next call.
@@ -306,6 +306,10 @@ class _Answer:
                 text = self._headers.get(name)
                 if text is not None and (wait := longest_wait(text, self._clock, unit)) > longest:
                     longest = wait
+        if self._has_body:
+            for source in self._dialect.waits:
+                if source[0] == "$":
+                    longest = max(longest, self._latest(source, SECOND))
         return longest
 
     def _wait(self, form: Form) -> int:
@@ -316,9 +320,6 @@ class _Answer:
         if self._has_body:
             from governor.hints.wording import wait_of
 
-            for source in self._dialect.waits:
-                if source[0] == "$":
-                    longest = max(longest, self._latest(source, SECOND))
             longest = max(longest, wait_of(self._document(), self._clock))
         return longest
 

@@ -32,7 +32,8 @@ _INFINITE: Final = frozenset({"inf", "infinity", "+inf"})
 _NUMBER: Final = pattern(r"\+?([0-9]+)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
 #: A value ends at a comma, but for commas between the digits of a number and after the weekday of a date.
 _VALUE: Final = pattern(
-    r"\s*(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?(?=\s*(?:[,;]|$))|(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}, )?[^,]+)"
+    r"\s*(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?(?=\s*(?:[,;]|$))"
+    r"|(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}, (?:[A-Z][a-z]{2,8} [0-9]{1,2}, (?=[0-9]{4} ))?)?[^,]+)"
 )
 #: A number that something else follows: `60:transaction:key`, `120; comment`.
 _AND_MORE: Final = pattern(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)\s{0,4}[:;]")
@@ -45,6 +46,11 @@ _GO: Final = pattern(
 #: A duration as .NET writes it, `00:12:03` and `1.00:00:00.5`: days, hours, minutes and seconds.
 _CLOCK: Final = pattern(r"(?:([0-9]{1,6})\.)?([0-9]{1,4}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]{1,9})?)")
 _DATE: Final = pattern(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
+#: As Java and .NET write a date in words: `Saturday, July 30, 2016 12:00:00 AM GMT`.
+_WORDS: Final = pattern(
+    r"(?:[A-Z][a-z]{2,8}, )?([A-Z][a-z]{2})[a-z]{0,6} ([0-9]{1,2}), ([0-9]{4})"
+    r" ([0-9]{1,2})(:[0-9]{2}:[0-9]{2}) ([AP])M ([A-Z]{3,4})"
+)
 #: Not from `calendar`, whose names depend on the locale.
 _MONTHS: Final = {
     name: at // 3 + 1 for at, name in ((at, "JanFebMarAprMayJunJulAugSepOctNovDec"[at : at + 3]) for at in range(0, 36, 3))
@@ -233,6 +239,9 @@ def date(text: str) -> int | None:
             return _microseconds(datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC))
     except (ValueError, KeyError):
         return None
+    if (found := _WORDS.fullmatch(text)) is not None:
+        month, day, year, hour, rest, half, zone = found.groups()
+        text = f"{day} {month} {year} {int(hour) % 12 + (12 if half == 'P' else 0):02}{rest} {zone}"
     for read in (datetime.fromisoformat, _mail_date):
         try:
             # JavaScript writes `Tue Feb 16 2021 09:02:42 GMT+0100 (Central European Standard Time)`.
@@ -240,8 +249,8 @@ def date(text: str) -> int | None:
             plain = plain.replace(" UTC ", " ").replace(" GMT ", " ")  # `Tue Nov 14 22:30:00 UTC 2023`, as Java writes it.
             if plain[4:5] == plain[7:8] == "/":  # `2023/11/14 22:43:20 +0000`, as SoundCloud writes it.
                 plain = plain.replace("/", "-").replace(" +", "+")
-            if plain[4:5] == "-" and plain[5:8] in _MONTHS:  # `2023-Nov-14 22:14:20+0000 UTC`, as gateways of WSO2 write it.
-                plain = f"{plain[:5]}{_MONTHS[plain[5:8]]:02}{plain[8:]}"
+            if plain[4:5] == "-" and (month := _MONTHS.get(plain[5:8].title())) is not None:
+                plain = f"{plain[:5]}{month:02}{plain[8:]}"  # `2023-Nov-14 22:14:20+0000 UTC`, as gateways of WSO2 write it.
             return _microseconds(read(plain.removesuffix(" UTC")))  # As Ruby writes it.
         except (ValueError, TypeError, IndexError, OverflowError):
             continue

@@ -8,6 +8,7 @@ Reading takes time linear in the body. Of one body `MAX_LEAVES` values are read,
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -137,8 +138,11 @@ def _text_fails(text: str) -> bool:
     """Whether a text of an answer that succeeded is an error: a line that begins so, or XML whose first elements are."""
     if text[:5].lower() == "error" and len(text) <= _MAX_LINE:
         return says_rate_limited(text.lower())
-    first = islice(_elements(text), _MAX_FAULT)
-    return any(_FAULT_KEY.search(leaf.key) is not None and _says_throttled(leaf) for leaf in first)
+    first = list(islice(_elements(text), _MAX_FAULT))
+    if "<fault>" in text[:_MAX_LINE]:  # XML-RPC names the parts of a fault in elements of their own.
+        return any(_says_throttled(leaf) for leaf in first)
+    said = (leaf for leaf in first if _FAULT_KEY.search(leaf.key) is not None)
+    return any(_says_throttled(leaf) or leaf.value == "banned" for leaf in said)  # As AniDB says it.
 
 
 def _is_failure(name: str, value: object) -> bool:
@@ -205,7 +209,13 @@ def _elements(text: str) -> Iterator[_Leaf]:
 
 
 def _letters(text: str) -> str:
-    return "".join([letter for letter in text[:MAX_LENGTH].lower() if letter.isalpha()])
+    return _of_key(text[:MAX_LENGTH])
+
+
+@lru_cache(maxsize=1_024)
+def _of_key(text: str) -> str:
+    """Kept, because bodies have the same few keys."""
+    return "".join([letter for letter in text.lower() if letter.isalpha()])
 
 
 def _says_throttled(leaf: _Leaf) -> bool:
