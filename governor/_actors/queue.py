@@ -272,7 +272,7 @@ class WaitQueue:
 
     def take_overdue(self, until: float) -> Iterator[Waiter]:
         """Removes and yields the waiters whose deadline is `until` or earlier, the earliest deadline first."""
-        while self.next_deadline() <= until:
+        while self.next_deadline() <= until and self._deadlines:  # There may be none up to infinity.
             waiter = self._deadlines[0][2]
             self.leave(waiter)
             yield waiter

@@ -9,7 +9,6 @@ from governor._actors.actor import ScopeActor
 from governor._units import MAX_DURATION, Instant, to_seconds
 from governor.errors import GovernorError
 from governor.messages import Acquire
-from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Grant, Request
 
 #: The largest amount of a unit, and the most units, in one request.
@@ -64,14 +63,12 @@ def checked_used(used: Mapping[str, int]) -> Mapping[str, int]:
 
 def checked_grant(grant: Grant, actor: ScopeActor, now: Instant) -> Grant:
     """A grant that policies can handle, whatever a process has made of it. Raises `ProtocolError`."""
-    pipeline, breaker = actor.ledger.pipeline, actor.ledger.pipeline.breaker
-    # Nothing is granted in the generation of an open breaker.
-    latest = breaker.generation - (breaker.status is BreakerStatus.OPEN)
+    pipeline = actor.ledger.pipeline
     receipts = grant.receipts if grant.receipts is not None and len(grant.receipts) == len(pipeline.spending) else None
     return msgspec.structs.replace(
         grant,
         granted_at=Instant(max(0, min(grant.granted_at, now))),
-        generation=max(0, min(grant.generation, latest)),
+        generation=max(0, min(grant.generation, pipeline.breaker.generation)),
         request=checked_request(grant.request),
         receipts=receipts,
         answered_at=None,

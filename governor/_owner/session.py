@@ -28,8 +28,8 @@ from governor._units import Duration, Instant
 from governor.errors import Reason
 from governor.messages import Denied, NoRetry, RetryPlan
 from governor.policies.budget import Budgets
-from governor.policies.contract import REQUESTS, Request
-from governor.policies.lent import may_lend, spend
+from governor.policies.contract import REQUESTS, Grant, Request, Result
+from governor.policies.lent import may_lend
 from governor.protocol import (
     VERSION,
     Act,
@@ -248,11 +248,15 @@ class Session:
         self.answer(Welcome(VERSION, machine.ttl / 1_000_000, machine.clock(), machine.secret, machine.inbound))
 
     def _charge(self, actor: ScopeActor, used: Mapping[str, int]) -> None:
+        """Counts calls that have ended: as what is used beyond a permit, so that a scope owes no more than its `max_debt`."""
         pipeline, now = actor.ledger.pipeline, self._machine.clock()
-        request = _request(used)
-        spend(pipeline, now, request)
-        if request.cost:
-            pipeline.cap.commit(now, Request(request.cost))
+        grant = Grant(now, pipeline.breaker.generation, Request(0))
+        pipeline.settle(now, grant, used)
+        for limit in pipeline.all_limits:
+            limit.record(now, grant.corrected(used), Result.SUCCESS)
+        if used.get(REQUESTS):
+            pipeline.cap.commit(now, Request(used[REQUESTS]))
+        pipeline.regate()
 
     # Asks.
 

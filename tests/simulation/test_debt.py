@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from governor import Config, Denied, Governor
+from governor.hints import Hint, Severity
 from tests.support.answers import granted
 from tests.support.governors import in_virtual_time
 
@@ -61,6 +62,14 @@ async def test_so_do_absurd_numbers_of_requests(limits: list[str]) -> None:
         granted(governor.try_permit("llm")).record(status=200, used={"requests": ABSURD})
         await anyio.sleep(70)
         granted(governor.try_permit("llm"))
+
+
+async def test_so_do_they_where_a_denial_has_taught_the_rate() -> None:
+    async with governed() as governor:
+        granted(governor.try_permit("llm")).hints((Hint("requests", severity=Severity.THROTTLED),))
+        async with governor.permit("llm") as permit:
+            permit.record(status=200, used={"requests": ABSURD})
+        assert 59 < wait_for(governor, {}) < 70
 
 
 async def test_of_several_limits_each_has_its_own_bound() -> None:

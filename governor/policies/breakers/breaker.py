@@ -159,7 +159,8 @@ class BreakerPolicy(msgspec.Struct, eq=False, gc=False):
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
         """Records an outcome, unless it belongs to an earlier state, or to a probe that `answered` has recorded."""
-        if grant.generation < self.since:
+        # Nothing is granted while it is open. A call that began under an earlier owner only seems to have been.
+        if grant.generation < self.since or self.status is BreakerStatus.OPEN:
             return
         began = grant.answered_at
         result = _judged(self.parameters.slow_call, now if began is None else began, grant, result)

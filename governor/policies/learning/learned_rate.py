@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from governor._units import SECOND, Duration, Instant
+from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
 from governor.policies.learning.rate_learner import NO_RATE, RateLearner
 
@@ -117,9 +117,10 @@ class LearnedRatePolicy(LimitPolicy):
         self.settle(now, grant, receipt, -grant.request.cost)
 
     def settle(self, now: Instant, grant: Grant, receipt: int | None, change: int) -> int:
-        """Takes what was used beyond the permit, or returns what was not used."""
+        """Takes what was used beyond the permit, as a debt of at most a minute, or returns what was not used."""
         self._fill(now)
-        self._tokens = min(self._tokens - change, self._burst())
+        owed = max(self._tokens - change, min(self._tokens, -self.learner.rate * (MINUTE // SECOND)))
+        self._tokens = min(owed, self._burst())
         self._look()
         return 0
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -14,12 +15,13 @@ from time import monotonic
 import msgspec
 import pytest
 
-from governor import Config, Governor, GovernorError
+from governor import Config, Governor, GovernorError, Permit, Reason
 from governor._owner import listener
 from governor._owner.peers import has_ended, is_ours, process_of, user_of
 from governor._owner.socket_file import ListenError, bound
-from governor.messages import Acquire, InboundRequest
-from governor.policies.contract import Request
+from governor._units import Instant
+from governor.messages import Acquire, InboundRequest, Report
+from governor.policies.contract import Grant, Request, Result
 from governor.protocol import (
     FROM_OWNER,
     MAX_BATCH,
@@ -34,9 +36,11 @@ from governor.protocol import (
     Granted,
     Hello,
     Query,
+    Read,
     Readmit,
     Rejected,
     Requests,
+    Told,
     Welcome,
     encode,
 )
@@ -45,7 +49,11 @@ from tests.support.programs import run
 from tests.support.waits import PATIENCE, until
 
 SETTINGS = {
-    "outbound": {"default": {"limits": ["3 in flight"], "linger": "off"}},
+    "outbound": {
+        "default": {"limits": ["3 in flight"], "linger": "off"},
+        "bucket": {"limits": ["10/s burst 10"]},
+        "broken": {"limits": [], "breaker": {"failures": 1}},
+    },
     "inbound": {"default": {"limits": ["1000 in flight"], "address_limits": [], "total_limits": []}},
 }
 REQUEST = InboundRequest(b"c", b"i")
@@ -135,6 +143,29 @@ def test_what_is_no_message_ends_its_connection_with_a_reason_and_no_other(tmp_p
         # Places of the connection that was rejected come back as well.
         until(lambda: governor.statistics().scopes["weather:get"].limits[0].available == 2)
         until(lambda: governor.statistics().groups["default"].clients == 0)
+
+
+def test_no_scope_fails_or_closes_for_long_by_what_a_process_says_of_calls_from_before(tmp_path: Path) -> None:
+    failure = Report(Grant(Instant(0), 0), Result.FAILURE)
+    said = (
+        Hello(VERSION, 1, held={"broken": 1}, used={"bucket": {"requests": 500}}),
+        Told("broken", failure, permit=-1, number=1),
+        Ask(2, "broken", Acquire()),
+        Ask(3, "bucket", Acquire()),
+    )
+    with owner(path := tmp_path / "s") as governor, connected(path) as raw:
+        permit = governor.try_permit("broken")
+        assert isinstance(permit, Permit)
+        permit.record(status=500)
+        raw.sendall(b"".join(map(encode, said)))
+        _, read, broken, bucket = islice(answers(raw), 4)
+
+    assert Read(1) == read
+    assert isinstance(broken, AskDenied)
+    assert Reason.CIRCUIT_OPEN == broken.denied.reason
+    assert isinstance(bucket, AskDenied)
+    assert bucket.denied.retry_after is not None
+    assert bucket.denied.retry_after < 2  # `max_debt` is one burst.
 
 
 def test_no_ask_overtakes_one_that_has_come_together_with_it(tmp_path: Path) -> None:

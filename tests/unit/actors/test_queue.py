@@ -63,6 +63,8 @@ def test_a_deadline_that_has_come_is_over() -> None:
 
     assert [early, exact] == list(queue.take_overdue(2.0))
     assert (1, 2.5) == (len(queue), queue.next_deadline())
+    queue.join(waiter())  # It has none.
+    assert [late] == list(queue.take_overdue(math.inf))
 
 
 def test_who_has_left_has_no_deadline_any_more() -> None:

@@ -506,6 +506,16 @@ def test_the_outcome_of_a_call_from_before_an_operator_changed_the_state_changes
     assert after == policy.state()
 
 
+@pytest.mark.promise("R06")
+def test_no_outcome_changes_an_open_breaker_although_it_seems_to_be_of_its_generation() -> None:
+    policy = opened(Breaker(failures=1))
+    policy.begin_generation()
+    after = policy.state()
+    policy.record(at(1), Grant(at(1), policy.generation), Result.FAILURE)
+
+    assert after == policy.state()
+
+
 def test_a_breaker_that_an_operator_opens_probes_at_the_given_instant_and_counts_as_opened_once() -> None:
     policy = BreakerPolicy(Breaker())
     policy.force_open(T0, at(5))
