@@ -3,8 +3,8 @@
 A holder takes permits from its owner and gives them to calls without asking the owner again. `LocalHolder` serves the threads
 of this process; `RemoteHolder` stands for another process.
 
-Bounds: a scope grants at most `MAX_LEASED` permits ahead to each holder. There are never more unread reports than permits were
-granted, and the owner reads them before it grants ahead again.
+Bounds: a scope grants at most `MAX_LEASED` or `MAX_LENT` permits ahead to each holder. There are never more unread
+reports than permits were granted, and the owner reads them before it grants ahead again.
 """
 
 from collections import Counter
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Permits granted ahead in one scope at most: what 8 busy threads use in some 10 ms.
-MAX_LEASED: Final = 16_384
+#: Permits granted ahead in one scope at most: to the threads of this process what they use in 10 ms in the compiled build, and
+#: to another process.
+MAX_LEASED: Final = 65_536
+MAX_LENT: Final = 16_384
 #: How often the owner reads the reports of its holder, while permits are outstanding.
 LOOK_INTERVAL: Final = Duration(10 * MILLISECOND)
 

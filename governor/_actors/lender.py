@@ -7,7 +7,7 @@ The threads of this process have one lease, from which the actor takes back what
 answers a recall with a message; it is not asked before a failure is read, but by what the failure changes.
 
 Bound: there are at most as many remote holders as connected processes that have asked in the scope. None holds more than
-`MAX_LEASED` permits, nor more than an equal part of what all of them could hold.
+`MAX_LENT` permits, nor more than an equal part of what all of them could hold.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, cast, final
 
 from governor import instrumentation
-from governor._actors.lease import MAX_LEASED, NO_DEMAND, Demand, LocalHolder
+from governor._actors.lease import MAX_LENT, NO_DEMAND, Demand, LocalHolder
 from governor._actors.ledger import Ledger
 from governor._actors.permit import Success
 from governor._actors.permit_owner import Owner
@@ -264,7 +264,7 @@ class Lender:
             return 0
         free = pipeline.lendable(now)
         part = (free + self.lent_out) // len(self.remote.keys() | {holder})
-        count = min(wanted, free, min(part, MAX_LEASED) - holder.outstanding)
+        count = min(wanted, free, min(part, MAX_LENT) - holder.outstanding)
         if count <= 0:
             return 0
         pipeline.lend(now, count)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, assert_never, final
 
-from governor._actors.lease import GROWTH, MAX_IDLE_LOOKS, MAX_LEASED
+from governor._actors.lease import GROWTH, MAX_IDLE_LOOKS, MAX_LENT
 from governor._member.lease import Leases, Reported, use_of
 from governor._member.stand_in import StandIn
 from governor._units import Instant
@@ -275,5 +275,5 @@ def _rejected(message: Rejected | Welcome | Acted) -> SessionRejected:
 
 def _use(stand_in: StandIn) -> LeaseUse | None:
     reported = stand_in.lease.report()
-    wanted = max(0, min(GROWTH * reported.used, MAX_LEASED) - len(stand_in.lease)) if not reported.back else 0
+    wanted = max(0, min(GROWTH * reported.used, MAX_LENT) - len(stand_in.lease)) if not reported.back else 0
     return use_of(stand_in.scope, reported, wanted) if reported or wanted else None

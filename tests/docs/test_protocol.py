@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from governor._actors.groups import MAX_ENDPOINTS, MAX_UNNAMED
-from governor._actors.lease import MAX_LEASED
+from governor._actors.lease import MAX_LENT
 from governor._owner.admissions import MAX_IN_FLIGHT
 from governor._owner.listener import MAX_BACKLOG
 from governor._owner.members import MAX_MEMBERS, MAX_QUERIES
@@ -49,7 +49,7 @@ def test_the_fields_of_a_report_the_version_and_the_bounds_are_those_of_the_code
         MAX_BACKLOG,
         MAX_ASKS,
         MAX_HELD,
-        MAX_LEASED,
+        MAX_LENT,
         MAX_QUERIES,
         MAX_BATCH,
         MAX_IN_FLIGHT,
