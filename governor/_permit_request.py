@@ -289,15 +289,14 @@ class AskingElsewhere(Asking):
         access = self._access
         if key is None and caller is None and cost == 1 and not access.by_label:
             # `PermitSource.take`, without its call: a permit that was granted ahead costs its making and this frame.
-            try:
-                actor = access.addresses[method][provider]  # C: actor = address_of(access, provider, method)
-                if not actor.large and not actor.failures:  # C: if not (actor is None or actor.large or actor.failures):
-                    for permit in actor.leased:
-                        return permit
-                    raise IndexError
-            except KeyError:
-                pass
-            except IndexError:
+            try:  # C: actor = address_of(access, provider, method)
+                actor = access.addresses[method][provider]  # C:
+            except KeyError:  # C: if actor is None:
+                return super().try_permit(provider, method, cost=cost)
+            if not actor.large and not actor.failures:  # C: if not has_any(actor.large) and not has_any(actor.failures):
+                # C: permit = next_of(actor.leased)
+                for permit in actor.leased:  # C: if permit is not None:
+                    return permit
                 if get_ident() != access.thread:  # Where there is no other way to one without a message.
                     return access.try_acquire(provider, method, _NOW if not any_block else ask(1, 0.0, None))
         return super().try_permit(provider, method, key=key, cost=cost, caller=caller)

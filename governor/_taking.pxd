@@ -3,7 +3,8 @@
 cimport cython
 
 from governor._actors.permit cimport Permit, this_thread
-from governor._fields cimport PermitSource
+from governor._actors.permits_ahead cimport next_of
+from governor._fields cimport PermitSource, has_any
 
 
 cdef object get_ident  # Read without a look-up.

@@ -60,15 +60,13 @@ class Taking:
         permit: Permit | None
         if get_ident() != self.thread:  # C: if this_thread(get_ident) != self.thread:
             # `actor.take()`, without its call: a client takes one permit here for each request.
-            if actor.large or actor.failures:
+            if actor.large or actor.failures:  # C: if has_any(actor.large) or has_any(actor.failures):
                 return None
-            try:
-                for permit in actor.leased:  # noqa: B007 - the first one: a loop costs less than `next`
-                    break
-                else:
-                    return None
-            except IndexError:
-                return None
+            # C: permit = next_of(actor.leased)
+            for permit in actor.leased:  # noqa: B007 - the first one: a loop costs less than `next` # C: if permit is None:
+                break  # C: return None
+            else:  # C:
+                return None  # C:
             if attempt is not None:
                 actor.deposits.append(None)
         else:

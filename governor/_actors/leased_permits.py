@@ -23,4 +23,4 @@ class LeasedPermits(Protocol):
 
     @property
     def leased(self) -> Iterator[Permit]:
-        """Takes a permit at each step, on any thread. Ends, or raises `IndexError`, if none is left: look here anew then."""
+        """Takes a permit at each step, on any thread. Ends if none is left: look here anew then."""

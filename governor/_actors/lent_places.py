@@ -61,7 +61,7 @@ class LentPlaces(PlacesFields):
 
     @property
     def leased(self) -> Iterator[LentPermit]:
-        """Takes a permit at each step. Raises IndexError if there is none, or no place."""
+        """Takes a permit at each step. Ends if there is none, or no place, and goes on once there are."""
         return starmap(self.take, repeat(()))  # C: return self
 
     # C: def __iter__(self):
@@ -79,24 +79,27 @@ class LentPlaces(PlacesFields):
         self.free.extend(repeat(None, count))  # C: self.free += count
 
     def take(self) -> LentPermit:
-        """Takes a place and a permit. Raises IndexError if there is none of either."""
+        """Takes a place and a permit. Raises StopIteration if there is none of either, which ends a loop over `leased`."""
         permit: LentPermit
-        for _ in self._next:  # C: if self.free > 0:
-            # C: self.free -= 1
-            try:
-                for permit in self.permits:
-                    # Read now: calls are measured from here, and a place that is given up is held from here.
-                    now = self.clock()  # C: now = read_clock(self.clock, system_clock)
-                    grant = Grant(permit._granted_at, permit._generation, ahead=True, taken_at=now) if self._dated else None
-                    permit._places, permit._grant = self, grant
-                    if grant is None:
-                        permit._granted_at = now
-                    return permit
-                raise IndexError
-            except BaseException:
-                self.give_back()
-                raise
-        raise IndexError
+        try:
+            for _ in self._next:  # C: if self.free > 0:
+                # C: self.free -= 1
+                try:
+                    for permit in self.permits:
+                        # Read now: calls are measured from here, and a place that is given up is held from here.
+                        now = self.clock()  # C: now = read_clock(self.clock, system_clock)
+                        grant = Grant(permit._granted_at, permit._generation, ahead=True, taken_at=now) if self._dated else None
+                        permit._places, permit._grant = self, grant
+                        if grant is None:
+                            permit._granted_at = now
+                        return permit
+                    raise StopIteration
+                except BaseException:
+                    self.give_back()
+                    raise
+        except IndexError:
+            pass
+        raise StopIteration
 
     def give_back(self) -> None:
         """Gives back a place that no call has, any more or at all."""

@@ -11,6 +11,7 @@ import msgspec
 from governor._actors.endings import ending_of
 from governor._actors.permit_owner import Owner
 from governor._failures import Classifier
+from governor._fields import stored_directly
 from governor._units import Instant, from_seconds
 from governor.errors import ConfigError, UsageError
 from governor.hints import Hint, Severity
@@ -33,6 +34,7 @@ _MAX_STATUS: Final = 999_999
 # C: @cython.no_gc
 # C: @cython.freelist(64)
 # C: @cython.cclass
+@stored_directly  # C:
 class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
     """The right to make one call.
 
@@ -306,6 +308,7 @@ def _plain(status: object) -> int:
 
 # C: @cython.no_gc
 # C: @cython.cclass
+@stored_directly  # C:
 class HeldPermit(Permit, gc=False, eq=False):  # C: class HeldPermit(Permit):
     """A permit that holds a place: in flight, in a strict window, or in a breaker that is half-open or ramps up.
 

@@ -27,3 +27,13 @@ cdef class PermitsAhead:
     cdef object _grant
     cdef long long _generation, _granted_at
     cdef readonly long long left
+
+    @cython.locals(permit=Permit)
+    cdef object take(self)
+
+
+cdef inline object next_of(object leased):
+    """`next(leased, None)`."""
+    if type(leased) is PermitsAhead:
+        return (<PermitsAhead>leased).take()
+    return next(leased, None)

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, final
 # C: import cython
 from governor._actors.permit import MAX_SUCCESSES, HeldPermit, Permit
 from governor._actors.permit_owner import Owner
-from governor._fields import PlacesFields
+from governor._fields import PlacesFields, stored_directly
 from governor._units import Instant
 
 # C: from governor.clock import system_clock
@@ -23,6 +23,7 @@ from governor.policies.contract import Grant
 
 # C: @cython.no_gc
 # C: @cython.cclass
+@stored_directly  # C:
 @final
 class LeasedPermit(Permit, gc=False, eq=False):  # C: class LeasedPermit(Permit):
     """A permit that was granted ahead and holds no place. Its success is counted where other threads count, on any thread."""
@@ -57,6 +58,7 @@ class LeasedPermit(Permit, gc=False, eq=False):  # C: class LeasedPermit(Permit)
 
 # C: @cython.no_gc
 # C: @cython.cclass
+@stored_directly  # C:
 @final
 class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPermit):
     """A permit that holds a place and was granted ahead. Other threads leave its success for the next look of the actor.
@@ -147,10 +149,15 @@ class PermitsAhead(starmap):  # type: ignore[type-arg] # at run time it takes no
     # C: def __iter__(self):
     # C:     return self
 
-    # C: @cython.locals(permit=Permit)
     # C: def __next__(self):
-    # C:     if self.left <= 0:
+    # C:     permit = self.take()
+    # C:     if permit is None:
     # C:         raise StopIteration
+    # C:     return permit
+
+    # C: def take(self):
+    # C:     if self.left <= 0:
+    # C:         return None
     # C:     self.left -= 1
     # C:     permit = LeasedPermit.__new__(LeasedPermit) if self._grant is None else LentPermit.__new__(LentPermit)
     # C:     permit._owner, permit._source, permit._grant = self._owner, self._owner, self._grant

@@ -61,7 +61,7 @@ class Reported(NamedTuple):
 
 @final
 class MemberLease:
-    """The permits of one scope. `pop` takes one on any thread; it raises IndexError if there is none that may be used."""
+    """The permits of one scope. `pop` takes one on any thread; it raises StopIteration if there is none that may be used."""
 
     __slots__ = ("_back", "_left", "_outstanding", "_permits", "answered", "deposits", "generation", "pop", "successes")
 
@@ -240,10 +240,13 @@ def _popper(popleft: Callable[[], Permit], validity: Validity, clock: Callable[[
     """Takes a permit if it may still be used. A closure, which costs each call less than a method."""
 
     def pop() -> Permit:
-        permit = popleft()
+        try:
+            permit = popleft()
+        except IndexError:
+            raise StopIteration from None
         if clock() < validity.until:
             return permit
         # It counts as used: the owner counts it so as well.
-        raise IndexError
+        raise StopIteration
 
     return pop

@@ -12,7 +12,7 @@ cdef class UsualDuration:
     @cython.locals(mean="long long")
     cpdef measure(self, long long took)
 
-    @cython.locals(took="long long")
+    @cython.locals(took="long long", mean="long long", deviation="long long")
     cpdef measure_all(self, object durations)
 
 

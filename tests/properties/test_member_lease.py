@@ -65,7 +65,7 @@ class MemberLeaseMachine(RuleBasedStateMachine):
     def a_call_takes_a_permit(self) -> None:
         try:
             permit = self.lease.pop()
-        except IndexError:
+        except StopIteration:
             return
         self.taken[permit.grant().generation] += 1
 

@@ -35,7 +35,7 @@ def test_a_place_passes_on_as_often_as_calls_succeed_and_all_of_them_are_free_in
             assert places is not None
             assert 3 == places.count_free()
             places.permits = NO_PERMITS
-            with pytest.raises(IndexError):
+            with pytest.raises(StopIteration):
                 places.take()
             assert 3 == places.count_free()
         limit, _ = governor.statistics().scopes[actor_of(governor, SCOPE).scope].limits

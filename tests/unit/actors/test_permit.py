@@ -16,10 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from governor import ConfigError, Denied, Permit, RateLimited, Reason, UsageError
+from governor import ConfigError, Denied, Permit, RateLimited, Reason, UsageError, _build
 from governor._actors.counters import Counters
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import MAX_SUCCESSES, HeldPermit
+from governor._actors.permits_ahead import LeasedPermit, LentPermit
 from governor._failures import DEFAULT
 from governor._fields import PermitSource, Tally
 from governor._units import Instant
@@ -425,3 +426,9 @@ def test_a_permit_shows_its_scope_and_whether_it_was_reported(permit: Permit) ->
 
     assert "<Permit for github:get, not reported yet>" == before
     assert "<Permit for github:get, reported>" == repr(permit)
+
+
+@pytest.mark.skipif(_build.name() != "pure Python", reason="fields in C are stored in C")
+@pytest.mark.parametrize("kind", [Permit, HeldPermit, LeasedPermit, LentPermit])
+def test_the_interpreter_stores_the_fields_of_a_permit_itself(kind: type[Permit]) -> None:
+    assert (object.__setattr__, object.__delattr__) == (kind.__setattr__, kind.__delattr__)

@@ -3,6 +3,7 @@
 import pytest
 
 from governor._units import AFTER_OUTCOME, DAY, SECOND, Instant
+from governor.policies._places import UsualDuration
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.in_flight import InFlight, InFlightPolicy
 
@@ -44,3 +45,13 @@ def test_the_line_ahead_goes_first() -> None:
     begin(policy)
 
     assert [T0, T0, AFTER_OUTCOME] == [policy.earliest(T0, PLAIN, Request(ahead)) for ahead in (0, 1, 2)]
+
+
+def test_durations_that_are_read_together_count_as_if_they_were_read_one_by_one() -> None:
+    together, one_by_one = UsualDuration(), UsualDuration()
+    together.measure_all([4_000, 90_000, 0, -7, 300])
+    together.measure_all([5_000])
+    for took in (4_000, 90_000, 0, 0, 300, 5_000):
+        one_by_one.measure(took)
+
+    assert (one_by_one.mean, one_by_one.deviation) == (together.mean, together.deviation)
