@@ -19,10 +19,12 @@ import re
 from collections.abc import Callable
 from functools import lru_cache, partial
 from hashlib import blake2b
+from types import NoneType
 from typing import Final, final
 
 import msgspec
 
+from governor.errors import ConfigError
 from governor.messages import Fingerprint
 
 #: How text is encoded: half of a surrogate pair, as programs cut it, is no mistake.
@@ -111,6 +113,17 @@ _MADE: Final = re.compile(
     rb'"(?:timestamp|date|time|ts|now|server_?[tT]ime|uuid)":\s*(?:"[0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]{5,30}"|1[0-9]{9,18}(?:\.[0-9]+)?'
     rb'|"[0-9a-f]{8}-[0-9a-f-]{27}")'
 )
+
+
+def check(method: object, url: object, body: object) -> None:
+    """Raises `ConfigError` for a part of a request that is of another type than a fingerprint is made of."""
+    for field, value, kinds, allowed in (
+        ("method", method, str, "text such as 'POST'"),
+        ("url", url, str, "text such as 'https://api.example/jobs'; str(url) for an object of an HTTP client"),
+        ("body", body, (bytes, bytearray, memoryview, str, NoneType), "bytes, text, or None"),
+    ):
+        if not isinstance(value, kinds):
+            raise ConfigError(field, value, allowed)
 
 
 @final

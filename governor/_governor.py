@@ -178,7 +178,11 @@ class Governor(Asking):
         return await failed.aplan(self._access, self.config.for_scope(failed.scope))
 
     def fingerprint(self, method: str, url: str, body: bytes | str | None = None) -> Fingerprint:
-        """The fingerprint of a request, for `permit`. `url` is compared as it is, JSON in canonical form."""
+        """The fingerprint of a request, for `permit`. `url` is compared as it is, JSON in canonical form.
+
+        Raises `ConfigError` for a part of another type.
+        """
+        _fingerprints.check(method, url, body)
         return _fingerprints.Fingerprints(self._secret).request(method, url, body)
 
     def statistics(self) -> Statistics:

@@ -34,6 +34,8 @@ class Failure:
         idempotency_key: bool,
         failure: CallFailure | None,
     ) -> None:
+        if not isinstance(method, str):
+            raise ConfigError("method", method, "text such as 'POST'")
         self.scope = scope_of(provider, method)
         self._provider = provider
         self._method = method

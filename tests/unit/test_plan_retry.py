@@ -79,6 +79,24 @@ async def test_a_kind_of_failure_that_does_not_exist_is_an_error() -> None:
             governor.plan_retry("weather", "GET", attempt=1, failure="lost")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"method": None}, "^method is None; expected text such as 'POST'$"),
+        ({"method": 5}, "^method is 5; expected text such as 'POST'$"),
+        ({"url": 5}, "^url is 5; expected text such as 'https://"),
+        ({"body": {"a": 1}}, "^body is {'a': 1}; expected bytes, text, or None$"),
+    ],
+)
+async def test_a_part_of_a_request_of_another_type_is_named_by_plans_and_fingerprints(named: Any, said: str) -> None:
+    async with governed() as governor:
+        with pytest.raises(ConfigError, match=said):
+            governor.fingerprint(**{"method": "POST", "url": "https://api.example/", **named})
+        if "method" in named:
+            with pytest.raises(ConfigError, match=said):
+                governor.plan_retry("weather", **named, attempt=1, status=503)
+
+
 async def test_asked_as_a_task_it_says_the_same() -> None:
     async with governed() as governor:
         waits = [(await governor.aplan_retry("weather", "GET", attempt=attempt, status=503)).delay for attempt in (1, 2, 3)]
