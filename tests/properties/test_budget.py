@@ -8,7 +8,7 @@ from hypothesis import settings
 
 from governor._units import NEVER, Duration, Instant
 from governor.policies import budget as module
-from governor.policies.budget import Budget, BudgetLimit, Budgets
+from governor.policies.budget import Budget, BudgetLimit, BudgetPolicy, Budgets
 from governor.policies.contract import Request
 from tests.support import tape as st
 from tests.support.tape import given
@@ -138,15 +138,40 @@ def test_a_label_that_shares_an_account_does_not_begin_anew_beside_it(monkeypatc
     assert day // 2 + day == budgets.earliest(Instant(day), "second", Request())
 
 
-def test_other_settings_keep_what_was_used_of_the_same_unit() -> None:
+@pytest.mark.parametrize(("each", "account"), [(True, "a"), (False, "")])
+def test_other_settings_keep_what_was_used_of_the_same_unit_and_a_budget_that_is_used_up_holds_its_amount(
+    each: bool, account: str
+) -> None:
     limits = (BudgetLimit("tokens", 100, Duration(PER)),)
-    before = Budgets({"b": Budget(("a",), limits), "gone": Budget(("a",), limits)})
-    before.commit(Instant(0), "a", Request(1, {"tokens": 60}))
-    before.reconfigure(
-        {"b": Budget(("a", "z"), (BudgetLimit("usd", 9, Duration(PER)), BudgetLimit("tokens", 70, Duration(PER))))}
+    budgets = Budgets({"b": Budget(("a",), limits, each), "gone": Budget(("a",), limits, each)})
+    budgets.commit(Instant(0), "a", Request(1, {"tokens": 60}))
+    budgets.reconfigure(
+        {"b": Budget(("a", "z"), (BudgetLimit("usd", 9, Duration(PER)), BudgetLimit("tokens", 70, Duration(PER))), each)}
     )
+    kept = [policy.used(Instant(1)) for _, policy in budgets.policies()]
+    full = list[dict[str, tuple[int, ...]]]()
+    for at in (Instant(1), Instant(1), Instant(3 * PER)):  # Nothing is left, and at last all uses have left.
+        budgets.use_up(at)
+        full += [dict(policy.used(at)) for _, policy in budgets.policies()]
 
-    assert [{"a": (0, 60)}] == [policy.used(Instant(1)) for _, policy in before.policies()]
+    assert [{account: (0, 60)}] == kept
+    assert [{account: (9, 70)}] * 3 == full
+    assert [{}] == [policy.used(Instant(9 * PER)) for _, policy in budgets.policies()]
+    budgets.reconfigure({"b": Budget(("a",), limits, not each)})
+    assert [{}] == [policy.used(Instant(3 * PER)) for _, policy in budgets.policies()]
+
+
+@pytest.mark.parametrize(("each", "account"), [(True, "a"), (False, "")])
+def test_what_a_dead_process_may_have_used_counts_for_every_account_and_in_the_next_life(each: bool, account: str) -> None:
+    budget = Budget(("*",), (BudgetLimit("tokens", 100, Duration(PER)), BudgetLimit("usd", 9, Duration(PER))), each)
+    policy, other = BudgetPolicy(budget), BudgetPolicy(budget)
+    policy.abandoned(Instant(0), lambda limit: 7 if limit.unit == "tokens" else 1)
+    restored = BudgetPolicy.restored(policy.state())
+    other.carry_over(restored)
+
+    for one in (policy, restored, other):
+        one.commit(Instant(0), "a", Request(1, {"tokens": 60}))
+        assert {account: (67, 1)} == one.used(Instant(0))
 
 
 def test_what_becomes_known_before_a_later_use_leaves_the_window_with_that() -> None:

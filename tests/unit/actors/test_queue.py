@@ -1,11 +1,11 @@
-"""The waiting queue keeps the order, the count and the deadlines."""
+"""The wait queue keeps the order, the count and the deadlines."""
 
 import math
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from governor._actors.queue import Waiter, WaitQueue
+from governor._actors.queue import Ahead, Waiter, WaitQueue
 from governor.messages import Acquire
 from governor.policies.contract import Request
 
@@ -88,7 +88,7 @@ def test_deadlines_of_those_who_have_left_do_not_pile_up() -> None:
     assert len(queue._deadlines) < 100
 
 
-class LineMachine(RuleBasedStateMachine):
+class QueueMachine(RuleBasedStateMachine):
     """The queue against a plain list of (waiter, deadline)."""
 
     def __init__(self) -> None:
@@ -123,18 +123,20 @@ class LineMachine(RuleBasedStateMachine):
         self.model = [one for one in self.model if one.deadline > until]
 
     @invariant()
-    def the_line_is_the_list(self) -> None:
+    def the_queue_is_the_list(self) -> None:
         assert self.model == list(self.queue._waiters)
         assert (self.model[0] if self.model else None) is self.queue.head()
         assert min((one.deadline for one in self.model), default=math.inf) == self.queue.next_deadline()
 
     @invariant()
-    def ahead_is_the_sum(self) -> None:
-        ahead = self.queue.ahead()
-        assert sum(one.acquire.request.cost for one in self.model) == (0 if ahead is None else ahead.cost)
-        assert sum(one.acquire.request.amount("tokens") for one in self.model) == (
-            0 if ahead is None else ahead.amount("tokens")
-        )
+    def what_is_ahead_is_the_sum_and_no_request_is_larger_than_the_largest(self) -> None:
+        costs = [one.acquire.request.cost for one in self.model]
+        tokens = [one.acquire.request.amount("tokens") for one in self.model]
+        for queue in (self.queue, Ahead(self.model)):
+            ahead, largest = queue.ahead(), queue.largest()
+            assert (sum(costs), sum(tokens)) == ((0, 0) if ahead is None else (ahead.cost, ahead.amount("tokens")))
+            assert max(costs, default=1) <= largest.cost
+            assert max(tokens, default=0) <= largest.amount("tokens")
 
 
-TestLine = LineMachine.TestCase
+TestQueue = QueueMachine.TestCase
