@@ -34,11 +34,11 @@ class Inbound:
         self.pseudonyms = Pseudonyms(os.urandom(32))
         #: Paths of the governor's own pages, where an application has mounted them. No inbound limit applies to them.
         self.own_pages: frozenset[str] = frozenset()
-        #: Another object once one of these, or the settings, have changed.
-        self.era = object()
         #: The groups by name, and where the governor runs; empty and None before it does.
         self.groups: dict[str, GroupActor] = {}
         self.portal: Portal | None = None
+        #: Another object once one of these, or the settings, have changed.
+        self.era = object()
         self._running = running
         self._supervisor: Supervisor | None = None
         self._gate: Gate | None = None
@@ -48,6 +48,7 @@ class Inbound:
         """Called when the governor is entered."""
         self.portal, self._supervisor, self._gate = portal, supervisor, gate
         self.groups = supervisor.groups.by_name
+        self.renew()
         if gate is not None:
             gate.rekey = self.rekey
 
@@ -63,7 +64,7 @@ class Inbound:
         self.renew()
 
     def renew(self) -> None:
-        """What was prepared for the settings, the own pages or the pseudonyms is out of date."""
+        """What was prepared for the settings, the own pages, the pseudonyms or the groups is out of date."""
         self.era = object()
 
     async def ready(self) -> None:

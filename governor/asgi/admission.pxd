@@ -3,15 +3,15 @@
 cimport cython
 
 from governor._actors.admitting cimport Admitting
-from governor._actors.permit cimport this_thread
 from governor.asgi.context cimport RequestContext
 from governor.asgi.identity cimport ClientKeys
 from governor.asgi.routing cimport Router
 
 
 cdef class AdmissionController:
-    cdef public object governor, inbound, _config, _error_log, _era, _pseudonyms
+    cdef public object governor, inbound, _config, _error_log, _era, _portal, _pseudonyms
     cdef public bint announces
+    cdef public dict _groups
     cdef public ClientKeys keys
     cdef public Router router
 

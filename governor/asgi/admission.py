@@ -6,7 +6,7 @@ Compiled where a compiler is; `admission.pxd` has the fields.
 import logging
 from enum import Enum
 from threading import get_ident
-from typing import Final, Literal, final
+from typing import Any, Final, Literal, final
 
 from governor import Admission, Governor, GovernorState
 from governor.asgi.client import UNKNOWN, Client
@@ -15,9 +15,9 @@ from governor.asgi.identity import ClientKeys
 from governor.asgi.responses import Response, denial, quota_fields, too_many_requests
 from governor.asgi.routing import Router
 from governor.asgi.types import Scope
-from governor.config.paths import PathMatch
+from governor.config.paths import MAX_CACHED, PathMatch
 from governor.error_log import ErrorLog
-from governor.messages import MAX_TIER, InboundRequest
+from governor.messages import MAX_TIER, InboundDenied, InboundRequest
 
 
 class Undecided(Enum):
@@ -39,20 +39,36 @@ class AdmissionController:
     key function, without which no client has a tier.
     """
 
-    __slots__ = ("_config", "_era", "_error_log", "_pseudonyms", "announces", "governor", "inbound", "keys", "router")
+    __slots__ = (
+        "_config",
+        "_era",
+        "_error_log",
+        "_groups",
+        "_portal",
+        "_pseudonyms",
+        "announces",
+        "governor",
+        "inbound",
+        "keys",
+        "router",
+    )
 
     def __init__(self, governor: Governor, root: str = "", *, has_key: bool = False) -> None:
         self.governor = governor
         self.inbound = governor.inbound
         self._error_log = ErrorLog()
         # Before what it is about: what changes meanwhile is found with the next request.
-        self._era = self.inbound.era
+        self._era, portal = self.inbound.era, self.inbound.portal
+        #: Where the governor runs, if the number of the thread tells who is there; on trio and before it runs None.
+        self._portal = None if portal is None or portal.on_trio else portal
         self._config = config = governor.config
         self.router = Router(config, self.inbound.own_pages, root)
         self._pseudonyms = self.inbound.pseudonyms
         self.keys = ClientKeys(config.inbound_settings, self._pseudonyms)
         #: Whether the response to every request says what is left of its limits.
         self.announces = config.inbound_settings.announce
+        #: The groups of paths without routes, as the application sees them: what most requests need, in one look-up.
+        self._groups: dict[str, Any] = {}
         unused = sorted(name for name, group in config.inbound.items() if group.tiers and not has_key)
         if unused:
             _log.warning("The tiers of %s have no effect without a key function: give the middleware one.", ", ".join(unused))
@@ -66,23 +82,28 @@ class AdmissionController:
 
         `UNDECIDED` where the governor does not run on this loop, or not as it did when this controller was made.
         """
-        inbound = self.inbound
-        portal = inbound.portal
-        # `is_here` and `is_current`, inlined to save calls.
-        if (
-            (portal is None or portal.ended or get_ident() != portal.thread or portal.on_trio) and not inbound.is_here()
-        ) or inbound.era is not self._era:
+        inbound, portal = self.inbound, self._portal
+        # `is_current` and `is_here`, inlined to save calls.
+        if inbound.era is not self._era:
             return UNDECIDED
-        match = self.router.match(scope)
-        if match is None:
-            return None
-        # Most clients are known by the request alone, and of most groups only the decision counts.
-        request = self.request(match, scope) if match.routes else self.keys.request(scope)
-        group = inbound.groups.get(match.group)
-        if group is None or group.holds or self.announces:
-            return answered(inbound.decide(match.group, request, self.announces), request, context)
+        is_elsewhere = portal is None or portal.ended or get_ident() != portal.thread
+        if is_elsewhere and not inbound.is_here():
+            return UNDECIDED
+        # The case of nearly all requests that `Router.match` would find, inlined to save its call.
+        mounted = scope.get("root_path") or "app_root_path" in scope
+        group = None if mounted or scope.get("method") == "OPTIONS" else self._groups.get(scope["path"])
+        if group is None:
+            match = self.router.match(scope)
+            if match is None:
+                return None
+            group = None if match.routes or self.announces else self._plain(match.group, scope)
+            if group is None:
+                request = self.request(match, scope) if match.routes else self.keys.request(scope)
+                return answered(inbound.decide(match.group, request, self.announces), request, context)
+        # Such clients are known by the request alone, and only the decision counts.
+        request = self.keys.request(scope)
         try:
-            denied = group.admit(request)
+            denied: InboundDenied | None = group.admit(request)
         except Exception as error:
             inbound.failed(group, error)
             return None
@@ -92,6 +113,17 @@ class AdmissionController:
         if denied.dry_run:
             return answered(Admission(denied, None, group.end), request, context)
         return too_many_requests(denied, request)
+
+    def _plain(self, name: str, scope: Scope) -> Any:
+        """The group of this name, found at once from now on; None if the end of a request gives something back to it."""
+        group, path = self.inbound.groups.get(name), scope["path"]
+        if group is None or group.holds:
+            return None
+        if path in self.router.known and not (scope.get("root_path") or "app_root_path" in scope):
+            if len(self._groups) >= MAX_CACHED:
+                self._groups.clear()
+            self._groups[path] = group
+        return group
 
     def request(self, match: PathMatch | None, scope: Scope, client: Client = UNKNOWN) -> InboundRequest:
         """The request with the keys of its client, as the application knows it, or else as headers and address tell."""

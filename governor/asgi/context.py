@@ -35,3 +35,9 @@ class RequestContext(ResponseObserver, eq=False):  # C: class RequestContext(Res
             key, self.key = self.key, None
             self._client = await key(scope)
         return self._client
+
+
+# Each request stores several fields. What msgspec has in these places keeps CPython from storing them in place, and only sees
+# to it that the garbage collector tracks a record, as it does from the start with the `send` of a server in it.
+RequestContext.__setattr__ = object.__setattr__  # type: ignore[method-assign]  # C:
+RequestContext.__delattr__ = object.__delattr__  # type: ignore[method-assign]  # C:

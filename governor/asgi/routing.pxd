@@ -5,6 +5,6 @@ cimport cython
 
 cdef class Router:
     cdef public object _paths, _root
-    cdef public dict _known
+    cdef public dict known
 
     cpdef object match(self, object scope)

@@ -21,11 +21,12 @@ class Router:
     uses instead of that of the server.
     """
 
-    __slots__ = ("_known", "_paths", "_root")
+    __slots__ = ("_paths", "_root", "known")
 
     def __init__(self, config: Config, own_pages: frozenset[str], root: str = "") -> None:
         self._paths = Paths(config.inbound, (*config.inbound_settings.exempt_paths, *own_pages))
-        self._known = self._paths.known
+        #: What was found of paths as the application sees them, where it has no root path of its own.
+        self.known = self._paths.known
         self._root = root
 
     def match(self, scope: Scope) -> PathMatch | None:
@@ -33,7 +34,7 @@ class Router:
         path = scope["path"]
         # Known paths without a root path are looked up here, to save a call. None is known where the application has its own.
         mounted = scope.get("root_path") or "app_root_path" in scope
-        match = _UNKNOWN if mounted else self._known.get(path, _UNKNOWN)
+        match = _UNKNOWN if mounted else self.known.get(path, _UNKNOWN)
         if match is _UNKNOWN:
             # That of the server. In a mounted application, Starlette appends the path of the mount to `root_path`.
             root: object = self._root or scope.get("app_root_path", scope.get("root_path"))

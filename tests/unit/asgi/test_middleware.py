@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from governor import Config, CounterRecord, Governor
+from governor import Config, CounterRecord, Governor, Reason
 from governor._actors.group import GroupActor
 from governor.asgi.types import App, Message, Receive, Scope, Send
 from governor.messages import InboundRequest
@@ -417,16 +417,42 @@ async def test_clients_are_known_by_another_secret_from_the_next_request_on(ask:
     assert ([200, 200, 429], 200) == (before, (await ask()).status)
 
 
-@pytest.mark.promise("R55")
-async def test_after_the_governor_has_been_left_all_requests_are_denied(
+async def test_a_path_that_is_known_has_another_group_where_it_is_mounted_and_its_preflights_are_not_limited(
     app: App, asking: type[Ask], configured: Configured
 ) -> None:
-    async with Governor(configured(), clock=ManualClock()) as governor:
+    none: Mapping[str, object] = {"address_limits": [], "total_limits": []}
+    strict = {**none, "limits": ["1/day burst 1"]}
+    config = configured(
+        {**none, "limits": ["2/day burst 2"]},
+        inner={**strict, "paths": ["/inner", "/inner/health"]},
+        outer={**strict, "paths": ["/outer"]},
+    )
+    preflight = {"method": "OPTIONS", "headers": [(b"origin", b"o"), (b"access-control-request-method", b"PUT")]}
+    async with Governor(config, clock=ManualClock()) as governor:
         ask = asking(TrafficControlMiddleware(app, governor))
-        statuses = [(await ask()).status]
-    statuses += [(await ask()).status, (await ask("/health")).status]
+        statuses = [(await ask("/things", **scope)).status for scope in ({}, {}, {}, preflight, {"root_path": "/inner"})]
+        mounted = [(await ask("/things", root_path="/inner", app_root_path="/outer")).status for _ in range(2)]
+        exempt = [(await ask("/health", root_path=root)).status for root in ("", "/inner", "")]
 
-    assert [200, 503, 200] == statuses
+    assert ([200, 200, 429, 200, 200], [200, 429], [200, 429, 200]) == (statuses, mounted, exempt)
+
+
+@pytest.mark.promise("R55")
+@pytest.mark.parametrize(("asked", "between"), [(True, [503, 200]), (False, [])])
+async def test_after_the_governor_has_been_left_all_requests_are_denied_until_it_is_entered_again(
+    app: App, asking: type[Ask], configured: Configured, asked: bool, between: list[int]
+) -> None:
+    governor = Governor(configured({"limits": ["1/day burst 1"]}), clock=ManualClock())
+    ask = asking(TrafficControlMiddleware(app, governor))
+    async with governor:
+        before = [(await ask()).status for _ in range(2)]
+    statuses = [(await ask(path)).status for path in ("/", "/health") if asked]
+    async with governor:
+        after = [(await ask()).status for _ in range(2)]
+        denied = governor.statistics().groups["default"].counters.denied
+
+    assert ([200, 429], between, [200, 429]) == (before, statuses, after)
+    assert {Reason.RATE_LIMIT: 1} == denied
 
 
 async def test_with_a_governor_that_was_never_entered_requests_pass_and_one_line_is_logged(
