@@ -224,6 +224,8 @@ class StateFile:
 
         With `ended` the life ends in order. Raises `Unwritable`.
         """
+        if not self._path.exists():
+            raise Unwritable(f"{self._path} has been removed")  # SQLite would go on writing to it.
         life, sql = self.head.life, self._sql
         written, gone = list(records), list(removed)
         known = [account for key in (*(one.key for one in written), *gone) if (account := digest(key)) in self.losses]
@@ -257,6 +259,9 @@ class StateFile:
         """The file cannot be written any more: sets it aside, so that the next life knows that it knows nothing."""
         self._close()
         with suppress(OSError):
+            if not self._path.exists():  # It has been removed: an empty one is set aside.
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._path.touch(mode=0o600)
             self._set_aside()
         self._unlock()
 

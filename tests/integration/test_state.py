@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -271,16 +272,24 @@ def test_a_folder_has_one_owner_and_names_it(tmp_path: Path) -> None:
         Governor(config).__enter__()
 
 
-def test_a_disk_that_is_full_holds_up_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_disk_that_is_full_or_a_folder_that_is_removed_holds_up_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, removed: bool
+) -> None:
+    folder = tmp_path / "state"
+
     def full(*_: object, **__: object) -> None:
         raise Unwritable("database or disk is full")
 
     monkeypatch.setattr("governor._store.writer._FIRST_RETRY", 0.001)
-    with Governor(keeping(tmp_path, "9 per hour strict")) as governor:
-        monkeypatch.setattr("governor._store.file.StateFile.write", full)
+    with Governor(keeping(folder, "9 per hour strict")) as governor:
+        if removed:
+            rmtree(folder)
+        else:
+            monkeypatch.setattr("governor._store.file.StateFile.write", full)
         for _ in range(9):
             governor.acquire_blocking("api", "get", timeout=5.0).record(status=200)
     monkeypatch.undo()
 
-    assert 0 == left(tmp_path, "9 per hour strict")
-    assert (tmp_path / "state.db.damaged-1").exists()
+    assert 0 == left(folder, "9 per hour strict")
+    assert (folder / "state.db.damaged-1").exists()
