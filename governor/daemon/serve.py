@@ -75,15 +75,15 @@ class _Server(uvicorn.Server):
 
 async def _serve(governor: Governor, listener: socket.socket, machine: Where | None, options: Options) -> int:
     async with AsyncExitStack() as stack:
-        # The app leaves it running: requests are finished first, and processes are served until then.
-        await stack.enter_async_context(governor)
         processes: Processes | None = None
-        if machine is not None:
-            try:
+        try:
+            # The app leaves it running: requests are finished first, and processes are served until then.
+            await stack.enter_async_context(governor)
+            if machine is not None:
                 processes = await stack.enter_async_context(governor.listen(machine or None))
-            except GovernorError as error:
-                _say(str(error))
-                return 1
+        except GovernorError as error:  # The state folder, or the socket, belongs to another process.
+            _say(str(error))
+            return 1
         await _serve_http(governor, listener, processes, options)
     return 0
 

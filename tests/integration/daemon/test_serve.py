@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from governor import Config, Governor
 from tests.integration.daemon.daemon import API, Daemon, Start
 from tests.support.programs import governor
 
@@ -73,6 +74,15 @@ def test_an_address_that_is_taken_is_said_with_status_1(tmp_path: Path) -> None:
 
     assert (1, "") == (run.returncode, run.stdout)
     assert run.stderr.startswith(f"governor serve: cannot listen on 127.0.0.1:{port}: ")
+
+
+def test_a_state_folder_that_is_in_use_is_said_with_status_1(tmp_path: Path) -> None:
+    (tmp_path / "kept.toml").write_text('machine.state = "state"', encoding="utf-8")
+    with Governor(Config.from_mapping({"machine": {"state": str(tmp_path / "state")}})):
+        run = governor("serve", "--port", "0", "--config", "kept.toml", folder=tmp_path)
+
+    assert (1, "") == (run.returncode, run.stdout)
+    assert run.stderr.startswith("governor serve: the state folder state belongs to process ")
 
 
 @pytest.mark.promise("R53")
