@@ -10,7 +10,7 @@ from governor._exports import exports
 from governor._version import __version__
 
 if TYPE_CHECKING:
-    from governor._actors.leased_permits import LeasedPermits
+    from governor._actors.leases.leased_permits import LeasedPermits
     from governor._actors.permit import Permit
     from governor._admission import Admission, EndpointGroup
     from governor._asking_client import AskingClient
@@ -74,7 +74,7 @@ else:
     __getattr__, __dir__ = exports(
         __name__,
         {
-            "_actors.leased_permits": "LeasedPermits",
+            "_actors.leases.leased_permits": "LeasedPermits",
             "_actors.permit": "Permit",
             "_admission": "Admission EndpointGroup",
             "_asking_client": "AskingClient",

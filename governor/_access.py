@@ -11,7 +11,7 @@ import anyio.lowlevel
 
 from governor._actors.address import Address, Addresses
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, grab, later, overloaded
-from governor._actors.leased_permits import LeasedPermits
+from governor._actors.leases.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal
 from governor._backend import Backend

@@ -12,7 +12,7 @@ from threading import get_ident
 from typing import final
 
 from governor._actors.asking import answer_timeout, overloaded
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor._actors.portal import Portal
 from governor._admission import Admission, EndpointGroup, Gate
 from governor._supervisor import Supervisor

@@ -3,7 +3,7 @@
 cimport cython
 
 from governor._actors.permit cimport Permit, this_thread
-from governor._actors.permits_ahead cimport next_of
+from governor._actors.leases.permits_ahead cimport next_of
 from governor._fields cimport has_any
 from governor._finished cimport finished
 from governor._taking cimport Taking, address_of

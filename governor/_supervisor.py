@@ -19,8 +19,8 @@ from governor._actors.alarm import Alarms
 from governor._actors.building import Builder
 from governor._actors.effects import BansMoved, BreakerMoved, CooldownMoved, Crashed, Effect, ProviderChanged, Signal
 from governor._actors.failures import Failures
-from governor._actors.group import GroupActor
-from governor._actors.groups import Groups
+from governor._actors.inbound.group import GroupActor
+from governor._actors.inbound.groups import Groups
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.operating import Operations
 from governor._actors.portal import Portal

@@ -3,7 +3,7 @@
 cimport cython
 
 from governor._actors.permit cimport Permit, this_thread
-from governor._actors.permits_ahead cimport next_of
+from governor._actors.leases.permits_ahead cimport next_of
 from governor._fields cimport PermitSource, has_any
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from benchmarks.contenders.memory import Meter, Resident, Traced
 from benchmarks.measure import BURST, RATE, check_count
 from governor import Config, Governor
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor.messages import InboundRequest
 from governor.policies.clients.tables import sweeps
 from governor.testing import ManualClock

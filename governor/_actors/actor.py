@@ -15,12 +15,12 @@ from governor._actors.common import Common
 from governor._actors.counters import Counters
 from governor._actors.effects import Effect
 from governor._actors.granting import READY
+from governor._actors.leases.permits_ahead import NO_PERMITS
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, DOWN, IDLE, Lifecycle, State
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
 from governor._actors.permit import HeldPermit, Permit, Success
-from governor._actors.permits_ahead import NO_PERMITS
 from governor._actors.queue import NO_WAITERS
 from governor._actors.stepped import Stepped
 from governor._actors.units import UnitWatch

@@ -6,7 +6,7 @@ That is the actor of the scope, or, in a process whose limits a daemon owns, the
 from collections.abc import MutableSequence
 from typing import Literal, Protocol, overload
 
-from governor._actors.leased_permits import LeasedPermits
+from governor._actors.leases.leased_permits import LeasedPermits
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import Permit
 from governor._actors.portal import Portal

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, overload
 from governor import instrumentation
 from governor._actors.common import Common
 from governor._actors.counters import Counters
+from governor._actors.leases.lender import Lender
 from governor._actors.ledger import Ledger
-from governor._actors.lender import Lender
 from governor._actors.lifecycle import BUSY, IDLE, Event, Lifecycle
 from governor._actors.permit import Permit
 from governor._actors.queue import Waiter

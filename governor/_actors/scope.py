@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, final
 from governor import instrumentation
 from governor._actors.alarm import Alarm
 from governor._actors.effects import BansMoved, BreakerMoved, Effect, Performer, Served, Signal, Surroundings
+from governor._actors.leases.lender import Lender
 from governor._actors.ledger import Ledger
-from governor._actors.lender import Lender
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.queue import NO_WAITERS, Waiter, join
 from governor._actors.retries import Retries

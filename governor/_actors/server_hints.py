@@ -9,8 +9,8 @@ from random import Random
 from typing import Final, Literal, NamedTuple
 
 from governor._actors.effects import CooldownMoved, Effect, Others, ProviderChanged
+from governor._actors.leases.lender import Lender
 from governor._actors.ledger import Ledger
-from governor._actors.lender import Lender
 from governor._units import SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.messages import Hinted

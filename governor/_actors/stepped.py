@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from governor._actors.in_place import InPlace
-from governor._actors.lender import Lender
+from governor._actors.leases.lender import Lender
 from governor._actors.lifecycle import Event
 from governor._actors.permit import Permit
 from governor._actors.queue import Waiter

@@ -15,7 +15,7 @@ from typing import Final, final
 from governor._actors.alarm import Alarm
 from governor._actors.common import Common
 from governor._actors.effects import Crashed, Performer
-from governor._actors.lease import LOOK_INTERVAL
+from governor._actors.leases.lease import LOOK_INTERVAL
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import Event, Lifecycle
 from governor._actors.mailbox import NOMINAL_WAIT, Mailbox

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from governor._actors.actor import ScopeActor
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor._actors.units import ONLY_REQUESTS
 from governor._units import Instant, to_seconds
 from governor.config import describe

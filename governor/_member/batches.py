@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final, TypeVar, final
 
 from governor._actors.asking import overloaded
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor._actors.portal import Post
 from governor._admission import Admission, EndpointGroup
 from governor._member.deciding_here import DecidingHere

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple, final
 
 from governor._actors.asking import overloaded
-from governor._actors.group import GroupActor
-from governor._actors.groups import Groups
+from governor._actors.inbound.group import GroupActor
+from governor._actors.inbound.groups import Groups
 from governor._admission import EndpointGroup
 from governor._member.away import scaled_group
 from governor._units import Instant

@@ -23,8 +23,8 @@ from typing import Final, final
 import msgspec
 from anyio.abc import TaskGroup
 
-from governor._actors.groups import digest_of
-from governor._actors.lease import LOOK_INTERVAL
+from governor._actors.inbound.groups import digest_of
+from governor._actors.leases.lease import LOOK_INTERVAL
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.notifier import Notifier
 from governor._actors.operating import Operations

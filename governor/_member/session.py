@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, assert_never, final
 
-from governor._actors.lease import GROWTH, MAX_IDLE_LOOKS, MAX_LENT
+from governor._actors.leases.lease import GROWTH, MAX_IDLE_LOOKS, MAX_LENT
 from governor._member.lease import Leases, Reported, use_of
 from governor._member.stand_in import StandIn
 from governor._units import Instant

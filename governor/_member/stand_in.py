@@ -11,9 +11,9 @@ from typing import Final, Protocol, final
 from governor._actors.address import PlanToCome
 from governor._actors.asking import overloaded
 from governor._actors.counters import Counters
+from governor._actors.leases.permits_ahead import PermitsAhead
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import Permit
-from governor._actors.permits_ahead import PermitsAhead
 from governor._actors.queue import Waiter
 from governor._actors.stopped_loops import StoppedLoops
 from governor._failures import Classifier

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, final
 
-from governor._actors.group import GroupActor
-from governor._actors.groups import Groups
+from governor._actors.inbound.group import GroupActor
+from governor._actors.inbound.groups import Groups
 from governor._owner.checks import ProtocolError
 from governor.config import InboundGroup, parse_limit
 from governor.config.names import check_name

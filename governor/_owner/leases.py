@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, NamedTuple, final
 
 from governor._actors.actor import ScopeActor
-from governor._actors.remote_holder import RemoteHolder
+from governor._actors.leases.remote_holder import RemoteHolder
 from governor._owner.checks import ProtocolError
 from governor._units import Duration, Instant
 from governor.policies.lent import may_lend

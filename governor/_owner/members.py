@@ -15,7 +15,7 @@ import anyio.lowlevel
 import msgspec
 
 from governor._actors.actor import ScopeActor
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor._owner.admissions import group_of
 from governor._owner.checks import ProtocolError
 from governor._owner.leases import outlasting

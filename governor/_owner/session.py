@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol, assert_never, final
 
 from governor._actors.actor import ScopeActor
 from governor._actors.asking import grab, overloaded
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.queue import Waiter
 from governor._owner.admissions import Admissions

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from governor._actors.admitting cimport Admitting
+from governor._actors.inbound.admitting cimport Admitting
 from governor.asgi.context cimport RequestContext
 from governor.asgi.identity cimport ClientKeys
 from governor.asgi.routing cimport Router

@@ -7,8 +7,8 @@ from typing import Final, get_args
 import msgspec
 import pytest
 
-from governor._actors.groups import MAX_ENDPOINTS, MAX_UNNAMED
-from governor._actors.lease import MAX_LENT
+from governor._actors.inbound.groups import MAX_ENDPOINTS, MAX_UNNAMED
+from governor._actors.leases.lease import MAX_LENT
 from governor._owner.admissions import MAX_IN_FLIGHT
 from governor._owner.listener import MAX_BACKLOG
 from governor._owner.members import MAX_MEMBERS, MAX_QUERIES

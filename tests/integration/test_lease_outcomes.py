@@ -11,8 +11,8 @@ import pytest
 
 from governor import Denied, Permit, Reason
 from governor._actors.actor import ScopeActor
-from governor._actors.lease import HolderReport, LocalHolder
-from governor._actors.permits_ahead import LeasedPermit
+from governor._actors.leases.lease import HolderReport, LocalHolder
+from governor._actors.leases.permits_ahead import LeasedPermit
 from governor._units import Instant
 from governor.clock import system_clock
 from governor.policies.windows.window import StrictWindowPolicy

@@ -11,7 +11,7 @@ import pytest
 
 from governor import Config, Denied, Governor, Reason
 from governor._actors import asking
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor.messages import InboundDenied, InboundRequest
 from governor_client import TrafficControlMiddleware
 from tests.support.leases import standing_still

@@ -8,9 +8,9 @@ from operator import length_hint
 
 from governor._actors.actor import ScopeActor
 from governor._actors.failures import Failures
-from governor._actors.lease import LocalHolder
-from governor._actors.lender import Lender
-from governor._actors.lent_places import LentPlaces
+from governor._actors.leases.lease import LocalHolder
+from governor._actors.leases.lender import Lender
+from governor._actors.leases.lent_places import LentPlaces
 from governor._actors.mailbox import Mailbox
 from governor._actors.permit import Permit, Success
 from governor._actors.steps import Steps

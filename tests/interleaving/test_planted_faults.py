@@ -10,9 +10,9 @@ import pytest
 
 from governor._actors.actor import ScopeActor
 from governor._actors.failures import Failures
-from governor._actors.lease import LocalHolder
-from governor._actors.lender import Lender
-from governor._actors.lent_places import LentPlaces
+from governor._actors.leases.lease import LocalHolder
+from governor._actors.leases.lender import Lender
+from governor._actors.leases.lent_places import LentPlaces
 from governor._actors.mailbox import Mailbox
 from governor._actors.stepped import Stepped
 from governor.policies.gcra import TokenBucketPolicy

@@ -22,7 +22,7 @@ from governor import Config, Denied, Governor, InFlight, Permit, PermitDenied, R
 from governor._actors import asking, portal
 from governor._actors.actor import ScopeActor
 from governor._actors.alarm import Alarm
-from governor._actors.permits_ahead import LentPermit
+from governor._actors.leases.permits_ahead import LentPermit
 from governor._supervisor import Supervisor
 from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
 from governor.instrumentation import Announcer

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governor import Config, InboundRequest
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor._units import SECOND, Instant
 from governor.instrumentation import Announcer
 from governor.policies.clients.buckets import ClientBuckets

@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from governor import Config, Denied, InboundDenied, InboundRequest, Instant
 from governor._actors.actor import ScopeActor
-from governor._actors.group import GroupActor
-from governor._actors.groups import Groups
+from governor._actors.inbound.group import GroupActor
+from governor._actors.inbound.groups import Groups
 from governor._admission import EndpointGroup
 from governor._member.away import config_for
 from governor._member.batches import Asked, Batches, GrantedRequest

@@ -26,7 +26,7 @@ from governor._actors.alarm import Alarms
 from governor._actors.common import Common
 from governor._actors.effects import Effect, Signal
 from governor._actors.failures import Failures
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor._member.lease import Leases, Reported, use_of
 from governor._owner.members import TTL
 from governor._owner.session import Session

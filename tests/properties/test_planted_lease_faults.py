@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 import pytest
 
-from governor._actors.lender import Lender
-from governor._actors.remote_holder import RemoteHolder
+from governor._actors.leases.lender import Lender
+from governor._actors.leases.remote_holder import RemoteHolder
 from governor._owner import leases
 from governor._owner.checks import ProtocolError
 from governor._owner.members import TTL

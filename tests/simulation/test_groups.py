@@ -10,7 +10,7 @@ import pytest
 import trio.lowlevel
 
 from governor import Config, Denied, Governor, UsageError
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor.messages import InboundDenied, InboundRequest
 from governor.testing import loop_clock
 

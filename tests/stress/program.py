@@ -26,8 +26,8 @@ import anyio.lowlevel
 
 from benchmarks.laws import Admission, Span, admitted_while_closed, excess_over_bucket, most_at_once, most_in_window
 from governor import Config, Denied, Governor, InFlight, Permit, PermitDenied, Reason, StrictWindow, TokenBucket, UsageError
+from governor._actors.leases.permits_ahead import LeasedPermit, LentPermit
 from governor._actors.permit import HeldPermit
-from governor._actors.permits_ahead import LeasedPermit, LentPermit
 from governor._supervisor import Supervisor
 from governor.clock import system_clock
 from governor_client import GovernorClient

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Final
 
 from governor import Config, Governor
-from governor._actors import admitting
+from governor._actors.inbound import admitting
 from governor._units import Instant
 from governor.asgi import TrafficControlMiddleware, identity, observer
 from governor.policies.clients.buckets import ClientBuckets, Refusal, Rule, spend

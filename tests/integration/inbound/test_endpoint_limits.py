@@ -313,7 +313,7 @@ def generating() -> Iterator[int]:
 
 
 def test_limits_made_for_each_request_come_to_an_end(start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("governor._actors.groups.MAX_ENDPOINTS", 100)
+    monkeypatch.setattr("governor._actors.inbound.groups.MAX_ENDPOINTS", 100)
 
     async def endless(request: Request) -> Response:
         await limit("9/s")(request)

@@ -1,8 +1,8 @@
 """Faults that a machine of several processes invites, each in place of the function that does it right."""
 
-from governor._actors.lender import Lender
+from governor._actors.leases.lender import Lender
+from governor._actors.leases.remote_holder import RemoteHolder
 from governor._actors.permit import HeldPermit
-from governor._actors.remote_holder import RemoteHolder
 from governor._member.calls import Calls, Used
 from governor._owner.places import Places
 from governor._owner.session import Session

@@ -7,8 +7,8 @@ from unittest.mock import patch
 
 import pytest
 
-from governor._actors.lender import Lender
-from governor._actors.remote_holder import RemoteHolder
+from governor._actors.leases.lender import Lender
+from governor._actors.leases.remote_holder import RemoteHolder
 from governor._member.calls import Calls
 from governor._owner.places import Places
 from governor._owner.session import Session

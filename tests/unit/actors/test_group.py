@@ -6,8 +6,8 @@ from typing import Final, cast
 import pytest
 
 from governor import Config, CounterRecord, Instant, Reason, TokenBucket
-from governor._actors.admitting import NAMES
-from governor._actors.group import GroupActor
+from governor._actors.inbound.admitting import NAMES
+from governor._actors.inbound.group import GroupActor
 from governor._units import DAY, HOUR, MINUTE, SECOND
 from governor.config import InboundGroup
 from governor.instrumentation import Announcer, ClientDenied

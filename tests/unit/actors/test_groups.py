@@ -3,8 +3,8 @@
 import pytest
 
 from governor import Config, ConfigError, InboundRequest, Instant
-from governor._actors import groups
-from governor._actors.groups import Groups, digest_of
+from governor._actors.inbound import groups
+from governor._actors.inbound.groups import Groups, digest_of
 from governor._units import HOUR, SECOND
 from governor.config import InboundGroup, parse_limit
 from governor.instrumentation import Announcer

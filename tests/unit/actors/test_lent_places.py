@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from governor import Denied, UsageError
-from governor._actors.permits_ahead import NO_PERMITS, LentPermit
+from governor._actors.leases.permits_ahead import NO_PERMITS, LentPermit
 from governor._units import Instant
 from governor.clock import system_clock
 from governor.errors import Overloaded, PermitDenied, ShuttingDown

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from governor._actors.most_denied import MAX_KEYS, MostDenied
+from governor._actors.inbound.most_denied import MAX_KEYS, MostDenied
 from governor._units import HOUR, MINUTE, Instant
 from tests.support import tape as st
 from tests.support.tape import given

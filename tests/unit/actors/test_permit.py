@@ -18,9 +18,9 @@ import pytest
 
 from governor import ConfigError, Denied, Permit, RateLimited, Reason, UsageError, _build
 from governor._actors.counters import Counters
+from governor._actors.leases.permits_ahead import LeasedPermit, LentPermit
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import MAX_SUCCESSES, HeldPermit
-from governor._actors.permits_ahead import LeasedPermit, LentPermit
 from governor._failures import DEFAULT
 from governor._fields import PermitSource, Tally
 from governor._units import Instant

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from governor import Config, CounterRecord, Governor, Reason
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor.asgi.types import App, Message, Receive, Scope, Send
 from governor.messages import InboundRequest
 from governor.testing import ManualClock
@@ -474,7 +474,7 @@ async def test_a_bug_in_the_governor_lets_requests_pass(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(GroupActor, where, fail)
-    monkeypatch.setattr("governor._actors.admitting.MAX_UNCOUNTED", 1)
+    monkeypatch.setattr("governor._actors.inbound.admitting.MAX_UNCOUNTED", 1)
     statuses = [(await ask()).status for _ in range(2)]
 
     assert 2 * [200] == statuses

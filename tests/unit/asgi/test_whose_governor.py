@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from governor import Config, ConfigError, Governor, GovernorState, _default, default
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor._default import current, reset
 from governor._governor import running
 from governor.asgi.types import App, Message, Receive, Scope, Send

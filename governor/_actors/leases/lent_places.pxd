@@ -2,7 +2,7 @@
 
 cimport cython
 
-from governor._actors.permits_ahead cimport LentPermit, PermitsAhead
+from governor._actors.leases.permits_ahead cimport LentPermit, PermitsAhead
 from governor._fields cimport PlacesFields, read_clock
 
 

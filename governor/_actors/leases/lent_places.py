@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from itertools import repeat, starmap
 from typing import final
 
+from governor._actors.leases.permits_ahead import NO_PERMITS, LentPermit, PermitsAhead
+
 # C: import cython
 from governor._actors.permit_owner import Owner
-from governor._actors.permits_ahead import NO_PERMITS, LentPermit, PermitsAhead
 from governor._fields import PlacesFields
 
 # C: from governor.clock import system_clock

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple, final
 
 import anyio
 
-from governor._actors.admitting import ALL_NAMES, MAX_UNCOUNTED, WHOLE_GROUP, Admitting, Rule
 from governor._actors.counters import Counters
+from governor._actors.inbound.admitting import ALL_NAMES, MAX_UNCOUNTED, WHOLE_GROUP, Admitting, Rule
 from governor._units import Instant, to_seconds
 from governor.config import InboundGroup, InboundRoute
 from governor.errors import Reason

@@ -15,12 +15,12 @@ from operator import length_hint
 from typing import TYPE_CHECKING, cast, final
 
 from governor import instrumentation
-from governor._actors.lease import MAX_LENT, NO_DEMAND, Demand, LocalHolder
+from governor._actors.leases.lease import MAX_LENT, NO_DEMAND, Demand, LocalHolder
+from governor._actors.leases.permits_ahead import PermitsAhead
+from governor._actors.leases.remote_holder import RemoteHolder
 from governor._actors.ledger import Ledger
 from governor._actors.permit import Success
 from governor._actors.permit_owner import Owner
-from governor._actors.permits_ahead import PermitsAhead
-from governor._actors.remote_holder import RemoteHolder
 from governor._exports import Later
 from governor._units import NEVER, Instant
 from governor.policies.contract import Grant, LimitPolicy
@@ -39,9 +39,9 @@ from governor.policies.pipeline import Pipeline
 from governor.policies.verdict import Verdict
 
 if TYPE_CHECKING:
-    from governor._actors import lent_places
+    from governor._actors.leases import lent_places
 else:
-    lent_places = Later("governor._actors.lent_places")
+    lent_places = Later("governor._actors.leases.lent_places")
 
 
 @final

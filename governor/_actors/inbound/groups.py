@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
-from governor._actors.group import GroupActor
+from governor._actors.inbound.group import GroupActor
 from governor._exports import Later
 from governor._units import Instant
 from governor.config import DEFAULT, Config, InboundGroup

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, final
 
 import msgspec
 
+from governor._actors.leases.permits_ahead import NO_PERMITS, PermitsAhead
 from governor._actors.permit import Permit, Success
-from governor._actors.permits_ahead import NO_PERMITS, PermitsAhead
 from governor._fields import Tally
 from governor._units import MILLISECOND, Duration, Instant
 
 if TYPE_CHECKING:
-    from governor._actors.lent_places import LentPlaces
+    from governor._actors.leases.lent_places import LentPlaces
 
 T = TypeVar("T")
 

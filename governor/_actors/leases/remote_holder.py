@@ -6,7 +6,7 @@ outstanding. Nothing is granted ahead to it meanwhile.
 
 from typing import Protocol, final
 
-from governor._actors.lease import Demand
+from governor._actors.leases.lease import Demand
 from governor._units import Instant
 
 

@@ -11,7 +11,7 @@ import anyio
 
 from governor import instrumentation
 from governor._actors.counters import Counters
-from governor._actors.most_denied import MostDenied
+from governor._actors.inbound.most_denied import MostDenied
 from governor._units import AFTER_OUTCOME, NEVER, SECOND, Instant, to_seconds
 
 # C: from governor.clock import system_clock

@@ -1,0 +1,1 @@
+"""Inbound groups: the actors that admit requests of clients, and their counts."""

@@ -1,0 +1,1 @@
+"""Leases: what is granted ahead to threads and to other processes."""
