@@ -53,6 +53,11 @@ class Away:
         """Whether calls may be granted."""
         return self._settings.on_daemon_loss != "deny"
 
+    @property
+    def may_have_granted(self) -> bool:
+        """Whether calls may have been granted here since the daemon is away."""
+        return self.decides and self._clock() >= self._full_at
+
     def begin(self, ttl: Duration) -> None:
         """The daemon is away from now on."""
         self._full_at = Instant(self._clock() + ttl)

@@ -316,9 +316,10 @@ class Member(Notifier):
             )
             self._calls.begin(session)
             name = self._config.machine.name or os.path.basename(sys.argv[0] if sys.argv else "")
-            self._said = self._calls.used()
-            used = self._said.by_scope
-            return Hello(VERSION, os.getpid(), name[:64], self._calls.held(), used, by_caller=self._said.by_caller), session
+            said = self._said = self._calls.used()
+            alone = self._absent and self._away.may_have_granted
+            held, by_caller = self._calls.held(), said.by_caller
+            return Hello(VERSION, os.getpid(), name[:64], held, said.by_scope, by_caller=by_caller, alone=alone), session
 
     def welcome(self, welcome: Welcome) -> None:
         """See `Linked.welcome`. Raises `ConnectionLostError` if another hello must say what was used since this one."""

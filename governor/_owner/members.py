@@ -34,6 +34,8 @@ MAX_QUERIES: Final = 64
 _DOCUMENTS: Final = ("statistics", "about")
 #: How long a lease lasts.
 TTL: Final = Duration(SECOND)
+#: Between two waits for processes that were alone, at least: one that comes back again and again holds up the others no longer.
+_WAIT_INTERVAL: Final = Duration(10 * SECOND)
 #: Bytes of a document in one message.
 _PART: Final = 262_144
 #: A rate is measured over at least so long.
@@ -74,7 +76,7 @@ class Members:
         #: The path of the socket.
         self.address = ""
         #: See `session.Machine`.
-        self.opens_at = Instant(clock() + outlasting(TTL)) if learning else Instant(0)
+        self.opens_at = Instant(0)
         self.budgets = supervisor.budgets
         self._supervisor = supervisor
         self._actors = supervisor.actors
@@ -83,7 +85,7 @@ class Members:
         self._asked = anyio.Event()
         self._due = anyio.Event()
         if learning:
-            self._due.set()
+            self.wait_for_others()
 
     def __len__(self) -> int:
         return sum(not session.operator for session in self._sessions)
@@ -109,6 +111,13 @@ class Members:
     def group(self, group: Group) -> GroupActor | None:
         """See `session.Machine`."""
         return group_of(self._supervisor.groups, group)
+
+    def wait_for_others(self) -> None:
+        """See `session.Machine`. After a kill, or after this process stood still, each of them has used a share of its own."""
+        now = self.clock()
+        if not self.opens_at or now >= self.opens_at + _WAIT_INTERVAL:
+            self.opens_at = Instant(now + outlasting(self.ttl))
+            self.wake()
 
     def open(self, send: Callable[[FromOwner], None], has_ended: Callable[[], bool] = lambda: False) -> Session:
         """A session for another process. `has_ended` says whether that has ended for certain."""

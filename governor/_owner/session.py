@@ -84,6 +84,9 @@ class Machine(Protocol):
     def group(self, group: Group) -> GroupActor | None:
         """The actor of an inbound group; None if there is no room. Raises `ConfigError` for what is no name of a group."""
 
+    def wait_for_others(self) -> None:
+        """Answers no ask until other processes that have granted without an owner are back as well."""
+
     def query(self, session: "Session", number: int, document: str) -> None:
         """Has the session answered with a document, in parts."""
 
@@ -234,6 +237,8 @@ class Session:
             raise ProtocolError(f"version {hello.version} of the protocol is not spoken here, but version {VERSION}")
         self.greeted = True
         self.pid, self.name, self.operator = hello.pid, hello.name, hello.operator
+        if hello.alone:
+            self._machine.wait_for_others()
         for scope, count in hello.held.items():
             actor = self._machine.actor(scope)
             if actor is not None and count:

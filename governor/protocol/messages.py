@@ -62,7 +62,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
     After the loss of an owner, `held` says how many places its calls hold in each scope that have not ended, as many as each
     costs, and `used` what its calls have used since, by scope and unit; `by_caller` is the same by the label of the caller, for
-    budgets. An `operator` looks and acts, and is not shown among the processes.
+    budgets. `alone` says that it may have granted calls without an owner since. An `operator` looks and acts, and is not shown
+    among the processes.
     """
 
     version: int
@@ -72,6 +73,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     used: Mapping[Scope, Mapping[str, Count]] = {}
     operator: bool = False
     by_caller: Mapping[Label, Mapping[str, Count]] = {}
+    alone: bool = False
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):

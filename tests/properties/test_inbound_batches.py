@@ -137,6 +137,9 @@ class InboundBatches(RuleBasedStateMachine):
     def actor(self, scope: str) -> ScopeActor | None:
         raise AssertionError
 
+    def wait_for_others(self) -> None:
+        raise AssertionError
+
     def query(self, session: Session, number: int, document: str) -> None:
         raise AssertionError
 

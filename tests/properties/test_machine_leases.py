@@ -194,6 +194,9 @@ class MachineLeases(RuleBasedStateMachine):
     def group(self, group: Group) -> GroupActor | None:
         raise AssertionError
 
+    def wait_for_others(self) -> None:
+        raise AssertionError
+
     def query(self, session: Session, number: int, document: str) -> None:
         raise AssertionError
 
@@ -304,7 +307,7 @@ class MachineLeases(RuleBasedStateMachine):
         for _ in range(0 if process.unread else most):
             try:
                 permit = process.leases.of(BUCKET).pop()
-            except IndexError:
+            except StopIteration:
                 return
             self._use(BUCKET, self.now)
             breaker = self.actors[BUCKET].ledger.pipeline.breaker

@@ -21,7 +21,11 @@ def test_what_was_used_without_an_owner_is_known_before_one_that_ended_in_order_
 
 
 def test_an_owner_that_stood_still_frees_no_place_of_calls_that_were_granted_without_it() -> None:
-    play(Scenario(11, state=True, away="share", drifts=False, faults=(Fault(1500, "stop owner", 0, 2500, 40),), thinks=7))
+    play(Scenario(11, state=True, away="share", drifts=False, faults=(Fault(1500, "stop owner", 0, 2500, 40),), thinks=5))
+
+
+def test_an_owner_that_stood_still_waits_for_all_who_have_used_a_share_before_it_grants() -> None:
+    play(Scenario(46, state=True, away="share", drifts=False, faults=(Fault(1500, "stop owner", 0, 2500, 40),), thinks=5))
 
 
 def test_a_seed_plays_the_same_run_again() -> None:
