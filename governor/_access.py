@@ -24,7 +24,6 @@ from governor.messages import Acquire, Denied
 from governor.policies.contract import PLAIN
 from governor.statistics import Statistics
 
-_NONE: Final[Mapping[str, Address]] = {}
 #: What most calls ask for: a permit for one request, as long as that takes.
 ANY: Final = Acquire(PLAIN, None)
 #: Seconds between two looks at a survey that another process makes.
@@ -188,7 +187,7 @@ class Access(Taking):
         `portal` is given by a caller who has it, and `here` by one who knows that it may call the actors.
         """
         portal = portal or self.running()
-        known = self.addresses.get(method, _NONE).get(provider)
+        known = self.known(provider, method)
         if known is not None:
             return known
         scope = scope_of(provider, method)
@@ -204,7 +203,7 @@ class Access(Taking):
     async def afind(self, provider: str, method: str | None, timeout: float | None) -> Address | Denied:
         """The same for a task on another loop, which goes on meanwhile."""
         portal = self.running()
-        known = self.addresses.get(method, _NONE).get(provider)
+        known = self.known(provider, method)
         if known is not None:
             return known
         scope = scope_of(provider, method)
@@ -249,7 +248,7 @@ class Access(Taking):
 
     def watches(self, provider: str, method: str) -> bool:
         """See `Leases.watches`. True for a scope that is not known yet."""
-        actor = self.addresses.get(method, _NONE).get(provider)
+        actor = self.known(provider, method)
         if actor is None:
             return True
         rule = actor.loops
@@ -295,7 +294,7 @@ class Access(Taking):
             # `take`, without its call: what nearly every `async with` costs.
             try:
                 actor = self.addresses[method][provider]
-            except KeyError:
+            except (KeyError, TypeError):
                 actor = None
             if actor is not None:
                 permit = actor.grab()

@@ -214,7 +214,7 @@ class Asking:
         if cost == 1 and not (access.by_label and access.label(caller)):
             try:  # C: actor = address_of(access, provider, method)
                 actor = access.addresses[method][provider]  # C:
-            except KeyError:  # C:
+            except (KeyError, TypeError):  # C:
                 actor = None  # C:
             if actor is not None:
                 if get_ident() == access.thread:  # C: if this_thread(get_ident) == access.thread:
@@ -291,7 +291,7 @@ class AskingElsewhere(Asking):
             # `PermitSource.take`, without its call: a permit that was granted ahead costs its making and this frame.
             try:  # C: actor = address_of(access, provider, method)
                 actor = access.addresses[method][provider]  # C:
-            except KeyError:  # C: if actor is None:
+            except (KeyError, TypeError):  # C: if actor is None:
                 return super().try_permit(provider, method, cost=cost)
             if not actor.large and not actor.failures:  # C: if not has_any(actor.large) and not has_any(actor.failures):
                 # C: permit = next_of(actor.leased)

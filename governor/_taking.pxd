@@ -27,10 +27,11 @@ cdef inline PermitSource address_of(Taking access, object provider, object metho
     """`access.addresses[method][provider]`; None if there is none. Calls in a row that name one scope look it up once."""
     if provider is access._provider and method is access._method and access.latest is not None and access.thread:
         return access.latest
-    providers = access.addresses.get(method)
-    if providers is None:
-        return None
-    found = (<dict>providers).get(provider)
+    try:
+        providers = access.addresses.get(method)
+        found = None if providers is None else (<dict>providers).get(provider)
+    except TypeError:
+        return None  # Of a type that cannot be looked up, which `scope_of` rejects.
     if not isinstance(found, PermitSource):
         return None
     # Other keys than strings may run code while they are looked up, in which the address may leave the table.

@@ -30,6 +30,14 @@ class Taking:
         """See `Leases.label`."""
         return label_of_block() if caller is None else caller
 
+    def known(self, provider: str, method: str | None) -> Address | None:
+        """The address of a scope that was asked for before, as calls spell it."""
+        try:
+            providers = self.addresses.get(method)
+            return None if providers is None else providers.get(provider)
+        except TypeError:
+            return None  # Of a type that cannot be looked up, which `scope_of` rejects.
+
     def take(  # noqa: C901 - what nearly every call of a client costs, written out
         self,
         provider: str,
@@ -49,7 +57,7 @@ class Taking:
             return None
         try:  # C: if (actor := address_of(self, provider, method)) is None:
             actor = self.addresses[method][provider]  # C:
-        except KeyError:  # C:
+        except (KeyError, TypeError):  # C:
             return None
         if unwatched and (rule := actor.loops).enabled and (method or "").upper() in rule.methods:
             return None

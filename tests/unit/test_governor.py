@@ -31,6 +31,7 @@ from governor import (
 )
 from governor.clock import system_clock
 from governor.testing import ManualClock
+from governor_client import GovernorClient
 from tests.support.answers import denied, granted
 
 pytestmark = pytest.mark.anyio
@@ -184,11 +185,20 @@ async def test_a_cost_that_cannot_be_is_a_mistake(cost: object) -> None:
             governor.try_permit("weather", cost=cast(int, cost))
 
 
-@pytest.mark.parametrize("name", ["", "a b", "weather:get", "/a", "a/", "x" * 101])
-async def test_a_provider_that_cannot_be_is_a_mistake(name: str) -> None:
+@pytest.mark.parametrize("name", ["", "a b", "weather:get", "/a", "a/", "x" * 101, b"weather", ["weather"], {}])
+async def test_a_provider_that_cannot_be_is_a_mistake_as_is_a_method(name: Any) -> None:
     async with governed("1 in flight") as governor:
-        with pytest.raises(ConfigError, match=r"^provider is "):
-            governor.try_permit(name, "GET")
+        client = GovernorClient(governor)
+        method = name or [""]
+        for field, scope in (("provider", (name, "GET")), ("method", ("weather", method))):
+            with pytest.raises(ConfigError, match=f"^{field} is "):
+                governor.try_permit(*scope)
+            with pytest.raises(ConfigError, match=f"^{field} is "):
+                client.try_permit(*scope)
+            with pytest.raises(ConfigError, match=f"^{field} is "):
+                await governor.acquire(*scope)
+            with pytest.raises(ConfigError, match=f"^{field} is "):
+                await anyio.to_thread.run_sync(partial(governor.acquire_blocking, *scope))
 
 
 # Asking for the length of a block.
