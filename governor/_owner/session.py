@@ -66,7 +66,7 @@ class Machine(Protocol):
     ttl: Duration
     #: The budgets of caller labels.
     budgets: Budgets
-    #: No ask is answered before this instant: processes that knew an earlier owner must have come back.
+    #: No ask is answered before this instant: processes that knew an earlier owner, or granted alone, must have come back.
     opens_at: Instant
     #: What all processes make the keys of their clients with.
     secret: bytes

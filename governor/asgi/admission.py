@@ -96,7 +96,7 @@ class AdmissionController:
             match = self.router.match(scope)
             if match is None:
                 return None
-            group = None if match.routes or self.announces else self._plain(match.group, scope)
+            group = None if match.routes or self.announces else self._plain(match.group, None if mounted else scope["path"])
             if group is None:
                 request = self.request(match, scope) if match.routes else self.keys.request(scope)
                 return answered(inbound.decide(match.group, request, self.announces), request, context)
@@ -114,12 +114,15 @@ class AdmissionController:
             return answered(Admission(denied, None, group.end), request, context)
         return too_many_requests(denied, request)
 
-    def _plain(self, name: str, scope: Scope) -> Any:
-        """The group of this name, found at once from now on; None if the end of a request gives something back to it."""
-        group, path = self.inbound.groups.get(name), scope["path"]
+    def _plain(self, name: str, path: str | None) -> Any:
+        """The group of this name, found at once by this path from now on, which is None for what does not tell the group.
+
+        None if the end of a request gives something back to the group.
+        """
+        group = self.inbound.groups.get(name)
         if group is None or group.holds:
             return None
-        if path in self.router.known and not (scope.get("root_path") or "app_root_path" in scope):
+        if path is not None and path in self.router.known:
             if len(self._groups) >= MAX_CACHED:
                 self._groups.clear()
             self._groups[path] = group

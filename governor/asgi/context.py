@@ -38,6 +38,7 @@ class RequestContext(ResponseObserver, eq=False):  # C: class RequestContext(Res
 
 
 # Each request stores several fields. What msgspec has in these places keeps CPython from storing them in place, and only sees
-# to it that the garbage collector tracks a record, as it does from the start with the `send` of a server in it.
+# to it that the garbage collector tracks a record, as it does from the start with the `send` of a server in it. (Permits have
+# the same by `stored_directly` of the kernel, which nothing here may import.)
 RequestContext.__setattr__ = object.__setattr__  # type: ignore[method-assign]  # C:
 RequestContext.__delattr__ = object.__delattr__  # type: ignore[method-assign]  # C:

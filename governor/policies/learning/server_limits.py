@@ -339,9 +339,8 @@ def _restored(state: LearnedRateState, *, gentle: bool) -> LearnedRatePolicy:
 
 
 def _nothing_stated() -> "StatedRate":
-    from governor.policies.learning.stated_rate import (
-        StatedRate,  # Loaded on first use, because most providers are not asked gently.
-    )
+    # Loaded on first use, because most providers are not asked gently.
+    from governor.policies.learning.stated_rate import StatedRate
 
     return StatedRate()
 
