@@ -182,7 +182,7 @@ def test_there_are_landmarks_and_names_for_those_who_do_not_see_the_page(dashboa
     dashboard.daemon.do("call", "weather:get", "500", "2")
 
     for role, name in (("banner", None), ("main", None), ("contentinfo", None), ("search", None)):
-        expect(page.get_by_role(role, name=name)).to_have_count(1)  # type: ignore[arg-type]
+        expect(page.get_by_role(role, name=name)).to_have_count(1)  # type: ignore[arg-type]  # a role
     for name in ("Outbound scopes", "Inbound groups", "All outbound calls"):
         expect(page.get_by_role("region", name=name)).to_be_visible()
     expect(page.locator("#announcer")).to_contain_text("1 scope denies calls. weather:get denies calls: circuit breaker open")

@@ -4,7 +4,7 @@ Each case becomes a row of (name, what they expect, what we answer), and each wa
 exactly the ones that disagree. Rows marked `over_admits` are what we must not do: theirs break the law of the bucket, ours keep
 it.
 
-We have no reservations that are held in advance. What comes nearest is a place in the line: its instant is the earliest after
+We have no reservations that are held in advance. What comes nearest is a place in the queue: its instant is the earliest after
 every call ahead, it spends when that instant has come, and until then it can be left. What is left later is a refund.
 """
 
@@ -69,16 +69,16 @@ def test_what_over_admits_there_does_not_here(vectors: Path) -> None:
     asked = {name: drive(case) for name, case in cases.items() if name not in NOT_ASKED}
 
     assert dict.fromkeys(cases, False) == {name: keeps_the_law(case, spent_there(case)) for name, case in cases.items()}
-    assert dict.fromkeys(asked, True) == {name: keeps_the_law(cases[name], line.spent) for name, (_, line) in asked.items()}
+    assert dict.fromkeys(asked, True) == {name: keeps_the_law(cases[name], queue.spent) for name, (_, queue) in asked.items()}
     assert NOT_ASKED.keys() == {name for name, case in cases.items() if changes_its_limit(case)}
 
 
 @pytest.mark.promise("R02")
 def test_a_clock_that_goes_back_and_forth_earns_nothing(vectors: Path) -> None:
     case = next(case for case in load(vectors)["cases"] if case["name"] == "clock jumps backwards")
-    _, line = drive(case)
-    by_one = sum(cost for at, cost in line.spent if at <= instant(1))
-    answers = [(step["t"], step["expect"], answer[-1]) for step, answer in zip(case["steps"], line.answers, strict=True)]
+    _, queue = drive(case)
+    by_one = sum(cost for at, cost in queue.spent if at <= instant(1))
+    answers = [(step["t"], step["expect"], answer[-1]) for step, answer in zip(case["steps"], queue.answers, strict=True)]
 
     assert case["burst"] == by_one
     # In the past we stop at what could be had there, so that one is left on coming back to t = 1; nothing else differs.
@@ -125,8 +125,8 @@ def rows(cases: Iterable[Any]) -> Iterator[Row]:
         if changes_its_limit(case):
             yield case["name"], True, False
         else:
-            expected, line = drive(case)
-            yield case["name"], expected, line.answers
+            expected, queue = drive(case)
+            yield case["name"], expected, queue.answers
 
 
 def changes_its_limit(case: Any) -> bool:
@@ -142,7 +142,7 @@ def instant(t: int) -> Instant:
     return Instant(START + t * D)
 
 
-class Line:
+class Queue:
     """A bucket and those who wait for it, served first come first, without an event loop."""
 
     def __init__(self, parameters: TokenBucket) -> None:
@@ -185,7 +185,7 @@ class Line:
         return act, True
 
     def cancel(self, name: str) -> None:
-        """Leaves the line; or gives back what was granted; or does nothing, for a reservation that was refused."""
+        """Leaves the queue; or gives back what was granted; or does nothing, for a reservation that was refused."""
         if name in self.granted:
             grant, receipt, spent = self.granted[name]
             self.policy.refund(self.now, grant, receipt)
@@ -210,28 +210,28 @@ class Line:
         self.spent.append(spent)
 
 
-def drive(case: Any) -> tuple[list[tuple[object, ...]], Line]:
-    """What they expect of each step, and a line that has been through all of them."""
-    line = Line(bucket(case))
+def drive(case: Any) -> tuple[list[tuple[object, ...]], Queue]:
+    """What they expect of each step, and a queue that has been through all of them."""
+    queue = Queue(bucket(case))
     expected: list[tuple[object, ...]] = []
     for number, step in enumerate(case["steps"]):
-        line.go_to(instant(step["t"]))
+        queue.go_to(instant(step["t"]))
         match step["op"]:
             case "allow":
                 before = step.get("expect_tokens_before")
                 expected.append((before, step["expect"]))
-                tokens = line.tokens()
-                line.answers.append((None if before is None else tokens, line.allow(step["n"])))
+                tokens = queue.tokens()
+                queue.answers.append((None if before is None else tokens, queue.allow(step["n"])))
             case "reserve":
                 expected.append((step["expect_act"], step["expect"]))
                 longest = Duration(step["max_wait_d"] * D) if "max_wait_d" in step else None
-                line.answers.append(line.reserve(step.get("id", str(number)), step["n"], longest))
+                queue.answers.append(queue.reserve(step.get("id", str(number)), step["n"], longest))
             case "cancel":
-                line.cancel(step["id"])
+                queue.cancel(step["id"])
             case _:
                 raise AssertionError(f"the file has a step that is not known here: {step}")
-    line.go_to(instant(1_000))
-    return expected, line
+    queue.go_to(instant(1_000))
+    return expected, queue
 
 
 def spent_there(case: Any) -> list[Spent]:

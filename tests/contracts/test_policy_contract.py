@@ -91,7 +91,7 @@ Step = tuple[int, Request, "Result | str | None"]
 def copy_of(policy: One, make: Callable[[], One]) -> One:
     """Another policy of the same kind that continues from the state of this one, by way of the wire."""
     other, state = make(), policy.state()
-    other.restore(msgspec.json.decode(msgspec.json.encode(state), type=type(state)))  # type: ignore[arg-type]
+    other.restore(msgspec.json.decode(msgspec.json.encode(state), type=type(state)))  # type: ignore[arg-type]  # of its own kind
     return other
 
 

@@ -33,7 +33,7 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.command.encode())
 
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815 - names of the standard library
 
     def log_message(self, format: str, *args: object) -> None:
         pass

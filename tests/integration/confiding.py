@@ -175,7 +175,7 @@ async def break_group(governor: Governor, port: int) -> None:
     group = governor.inbound._actor("memory")
     assert group is not None
     rules, buckets = group._rules, group._buckets
-    group._rules = group._buckets = None  # type: ignore[assignment]
+    group._rules = group._buckets = None  # type: ignore[assignment]  # the mistake
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         await client.get(f"/api/v1/memory/418/{secret('path')}", **secrets())
     group._rules, group._buckets = rules, buckets

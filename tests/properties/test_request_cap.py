@@ -140,7 +140,9 @@ def test_it_is_granted_at_the_instant_that_was_named_and_not_a_microsecond_befor
 
 @pytest.mark.promise("R04")
 @given(histories(SMALL), st.integers(1, 15))
-def test_the_instant_named_for_a_place_in_line_is_when_it_is_granted(history: tuple[int, list[Step]], waiting: int) -> None:
+def test_the_instant_named_for_a_place_in_the_queue_is_when_it_is_granted(
+    history: tuple[int, list[Step]], waiting: int
+) -> None:
     most, steps = history
     policy, now = RequestCapPolicy(RequestCap(most)), START
     for gap, cost, _ in steps:

@@ -162,7 +162,7 @@ def reasons_to_repeat(
 def test_a_call_is_repeated_exactly_if_one_of_the_rules_lets_it() -> None:
     """Every call, every failure and every choice of settings."""
     settings = [
-        Retry(methods=methods, statuses=statuses, safe_statuses=safe)  # type: ignore[arg-type]
+        Retry(methods=methods, statuses=statuses, safe_statuses=safe)  # type: ignore[arg-type]  # the settings' own texts
         for methods, statuses, safe in product(choices("GET", "POST"), choices(*STATUSES), choices(*STATUSES))
     ]
     calls = list(product(METHODS, (False, True), (None, *STATUSES), (False, True), (None, *CallFailure)))

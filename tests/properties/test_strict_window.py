@@ -194,7 +194,7 @@ def test_it_is_granted_at_the_instant_that_was_named_and_not_a_microsecond_befor
 
 @pytest.mark.promise("R04")
 @given(histories(), st.integers(1, 15))
-def test_the_instant_named_for_a_place_in_line_is_when_it_is_granted(
+def test_the_instant_named_for_a_place_in_the_queue_is_when_it_is_granted(
     history: tuple[StrictWindow, list[Ask]], waiting: int
 ) -> None:
     window, asks = history
@@ -215,7 +215,7 @@ def test_the_instant_named_for_a_place_in_line_is_when_it_is_granted(
 
 
 @given(histories(), st.data())
-def test_no_call_in_line_is_served_before_the_instant_that_was_named(
+def test_no_call_in_the_queue_is_served_before_the_instant_that_was_named(
     history: tuple[StrictWindow, list[Ask]], data: st.DataObject
 ) -> None:
     window, asks = history

@@ -165,7 +165,7 @@ def test_it_is_granted_at_the_instant_that_was_named_and_not_a_microsecond_befor
 
 @pytest.mark.promise("R04")
 @given(histories(), st.data())
-def test_the_instant_named_for_a_place_in_line_is_when_it_is_granted(
+def test_the_instant_named_for_a_place_in_the_queue_is_when_it_is_granted(
     history: tuple[TokenBucket, list[Ask]], data: st.DataObject
 ) -> None:
     parameters, asks = history

@@ -19,7 +19,7 @@ def pygithub_call(setup: Setup) -> str:
     if setup.governor is not None:
         from governor_client.requests import govern
 
-        class Governed(github.Requester.HTTPRequestsConnectionClass):  # type: ignore[misc]
+        class Governed(github.Requester.HTTPRequestsConnectionClass):  # type: ignore[misc]  # a class without types
             def __init__(self, *args: Any, **options: Any) -> None:
                 super().__init__(*args, **options)
                 govern(self.session, setup.provider, **setup.govern())
@@ -70,7 +70,7 @@ def praw_call(setup: Setup) -> str:
     import praw
     import prawcore
 
-    class Requestor(praw.reddit.Requestor):  # type: ignore[misc]
+    class Requestor(praw.reddit.Requestor):  # type: ignore[misc]  # a class without types
         """The addresses of Reddit are constants of the SDK."""
 
         def __init__(self, **options: Any) -> None:

@@ -45,7 +45,7 @@ def test_in_an_outage_a_call_sends_as_many_requests_as_the_policy_allows(
 ) -> None:
     provider.at(driver.path, outage)
 
-    with pytest.raises(Exception):  # noqa: B017, PT011
+    with pytest.raises(Exception):  # noqa: B017, PT011 - each SDK has its own
         run(driver.call, Setup(url=provider.url, governor=governor, own_retries=False))
 
     sent = len(provider.to(driver.path))
@@ -57,7 +57,7 @@ def test_in_an_outage_a_call_sends_as_many_requests_as_the_policy_allows(
 def test_a_denial_as_an_answer_is_an_error_of_the_sdk(
     driver: Driver, provider: Provider, governor: Governor, counted: Counted
 ) -> None:
-    with denying(governor, "provider", driver.method, retry_after=1.0), pytest.raises(Exception) as raised:  # noqa: PT011
+    with denying(governor, "provider", driver.method, retry_after=1.0), pytest.raises(Exception) as raised:  # noqa: PT011 - each SDK has its own
         run(driver.call, Setup(url=provider.url, governor=governor, on_refusal="response", own_retries=False))
 
     assert driver.denied == type(raised.value).__name__
@@ -68,7 +68,7 @@ def test_a_denial_as_an_answer_is_an_error_of_the_sdk(
 def test_a_denial_as_an_exception_can_be_found_in_that_of_the_sdk(
     driver: Driver, provider: Provider, governor: Governor, counted: Counted
 ) -> None:
-    with denying(governor, "provider", driver.method, retry_after=1.0), pytest.raises(Exception) as raised:  # noqa: PT011
+    with denying(governor, "provider", driver.method, retry_after=1.0), pytest.raises(Exception) as raised:  # noqa: PT011 - each SDK has its own
         run(driver.call, Setup(url=provider.url, governor=governor, own_retries=False))
 
     assert any(isinstance(error, PermitDenied) for error in causes(raised.value))

@@ -43,7 +43,7 @@ def measured(driver: Driver, provider: Provider, governor: Governor) -> table.Me
     alone = Setup(url=provider.url)
     governed = replace(alone, governor=governor, on_refusal="response")
     denied_before = denials(governor)
-    with denying(governor, "provider", driver.method, retry_after=1.0), pytest.raises(Exception) as raised:  # noqa: PT011
+    with denying(governor, "provider", driver.method, retry_after=1.0), pytest.raises(Exception) as raised:  # noqa: PT011 - each SDK has its own
         run(driver.call, governed)
     return table.Measured(
         alone=requests_in_outages(driver, provider, alone),

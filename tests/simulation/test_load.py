@@ -58,13 +58,13 @@ def judge_scope(story: Story, scope: str) -> None:
         for limit in limits:
             match limit:
                 case StrictWindow():
-                    first = began(eras, number, lambda one, limit=limit: remembers(one, limit))  # type: ignore[misc]
+                    first = began(eras, number, lambda one, limit=limit: remembers(one, limit))  # type: ignore[misc]  # a default argument
                     judge_window(story, uses, first, number, limit)
                 case InFlight():
                     first = began(eras, number, lambda one: isinstance(one, InFlight))
                     judge_in_flight(story, uses, first, number, limit)
                 case TokenBucket():
-                    first = began(eras, number, lambda one, limit=limit: one == limit)  # type: ignore[misc]
+                    first = began(eras, number, lambda one, limit=limit: one == limit)  # type: ignore[misc]  # a default argument
                     inside = [use for use in uses if first <= story.era(use.granted_at) <= number]
                     judge_bucket(inside, [(0, limit)])
                 case _:

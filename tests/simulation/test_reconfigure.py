@@ -414,7 +414,7 @@ async def test_a_call_that_would_now_wait_longer_than_its_timeout_is_denied_at_o
     assert ["RateLimited"] == [getattr(answer, "__name__", answer) for answer in told]
 
 
-async def test_a_shorter_line_keeps_those_who_are_in_it() -> None:
+async def test_a_shorter_queue_keeps_those_who_are_in_it() -> None:
     answers: list[object] = []
     async with governed("1/s burst 1") as governor, anyio.create_task_group() as callers:
         take(governor, 1)

@@ -11,6 +11,7 @@ import pytest
 from governor import Denied, Permit, Reason
 from governor._actors.actor import ScopeActor
 from governor._actors.registry import MAX_LOOKED_AT, MAX_SET_ASIDE
+from governor._units import Instant
 from governor.policies.pipeline import Pipeline
 from tests.support.answers import granted, reason
 from tests.support.governors import configured, in_virtual_time
@@ -195,9 +196,9 @@ async def test_a_newcomer_costs_the_same_however_many_scopes_there_are(monkeypat
         looked[0] += 1
         return original(actor)
 
-    def at_rest(pipeline: Pipeline, now: object) -> bool:
+    def at_rest(pipeline: Pipeline, now: Instant) -> bool:
         looked[0] += 1
-        return asked(pipeline, now)  # type: ignore[arg-type]
+        return asked(pipeline, now)
 
     monkeypatch.setattr(ScopeActor, "may_be_dropped", counting)
     monkeypatch.setattr(Pipeline, "at_rest", at_rest)

@@ -97,7 +97,7 @@ async def test_the_queue_of_the_report() -> None:
             answers[name] = f"denied at {anyio.current_time():g}, told {denial.retry_after:g}"
 
     async with in_virtual_time("4 per 15s strict", requests_per_minute=10**9) as governor, anyio.create_task_group() as tasks:
-        governor.try_permit("llm").record(status=200)  # type: ignore[union-attr]
+        governor.try_permit("llm").record(status=200)  # type: ignore[union-attr]  # a permit
         for name, cost, timeout in (("A", 4, None), ("B", 1, 20.0), ("C", 1, 31.0)):
             tasks.start_soon(come, governor, name, cost, timeout)
             await anyio.wait_all_tasks_blocked()

@@ -55,7 +55,7 @@ def counting() -> Iterator[list[int]]:
 
 
 async def line_up(tasks: anyio.abc.TaskGroup, queue: Queue, waiters: int) -> list[anyio.CancelScope]:
-    """Lets tasks join the line one after the other. Answers what cancels each of them."""
+    """Lets tasks join the queue one after the other. Answers what cancels each of them."""
     scopes: list[anyio.CancelScope] = []
 
     async def wait(number: int, scope: anyio.CancelScope) -> None:
@@ -88,7 +88,7 @@ async def test_three_thousand_tasks_on_one_scope_are_served_in_the_order_in_whic
     assert 2.999 == pytest.approx(queue.answers[-1][2], abs=0.02)
 
 
-async def test_the_work_for_one_permit_does_not_depend_on_the_length_of_the_line() -> None:
+async def test_the_work_for_one_permit_does_not_depend_on_the_length_of_the_queue() -> None:
     work: dict[int, float] = {}
     for length in (200, 2_000):
         with counting() as count:
@@ -102,7 +102,7 @@ async def test_the_work_for_one_permit_does_not_depend_on_the_length_of_the_line
     assert work[200] == pytest.approx(work[2_000], rel=0.02)
 
 
-async def test_cancelling_half_of_the_line_leaves_the_others_in_order() -> None:
+async def test_cancelling_half_of_the_queue_leaves_the_others_in_order() -> None:
     async with governed("10/s burst 1") as governor, anyio.create_task_group() as tasks:
         queue = Queue(governor)
         granted(governor.try_permit("weather"))
@@ -210,7 +210,7 @@ async def test_at_its_bound_the_queue_denies_and_says_when_to_come_back() -> Non
 
 
 @pytest.mark.promise("R10")
-async def test_what_the_line_waits_for_is_counted_in_the_wait_of_a_newcomer() -> None:
+async def test_what_the_queue_waits_for_is_counted_in_the_wait_of_a_newcomer() -> None:
     async with governed("1/minute burst 1") as governor, anyio.create_task_group() as tasks:
         queue = Queue(governor)
         granted(governor.try_permit("weather"))

@@ -137,8 +137,8 @@ async def decorated_functions_keep_their_types(governor: Governor) -> None:
     assert_type(await issues("a/b", page=2), list[str])
     assert_type(Connector().fetch(1), bytes)
     assert_type(governor.limit("github", "GET")(len)("abc"), int)
-    await issues(1)  # type: ignore[arg-type]
-    Connector().fetch("1")  # type: ignore[arg-type]
+    await issues(1)  # type: ignore[arg-type]  # the mistake
+    Connector().fetch("1")  # type: ignore[arg-type]  # the mistake
 
 
 def the_default_is_a_governor() -> Governor:

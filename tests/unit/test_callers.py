@@ -66,7 +66,7 @@ def test_what_is_no_label_is_rejected_without_being_shown(wrong: object) -> None
                 way("github", caller=wrong)
             assert "caller" == error.value.field
     with pytest.raises(ConfigError):
-        governor.caller(wrong)  # type: ignore[arg-type]
+        governor.caller(wrong)  # type: ignore[arg-type]  # the mistake
 
 
 def test_the_longest_label_is_one() -> None:

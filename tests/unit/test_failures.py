@@ -167,7 +167,7 @@ class RpcError(Exception):
         (Status.UNKNOWN, answered(500)),
         (JobStatus.UNKNOWN, NEUTRAL),
         (JobStatus.CANCELLED, NEUTRAL),
-        (IntEnum("Status", {"TEAPOT": 418}).TEAPOT, answered(418)),  # type: ignore[attr-defined]
+        (IntEnum("Status", {"TEAPOT": 418}).TEAPOT, answered(418)),  # type: ignore[attr-defined]  # not seen by mypy
         (HTTPStatus.BAD_GATEWAY, answered(502)),
     ],
 )
@@ -439,7 +439,7 @@ def test_a_connection_that_none_of_several_addresses_answers_is_a_failure(unused
         async def addresses(*_: object, **__: object) -> list[object]:
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in unused_tcp_ports]
 
-        loop.getaddrinfo = addresses  # type: ignore[method-assign,assignment]
+        loop.getaddrinfo = addresses  # type: ignore[method-assign,assignment]  # of this loop alone
         await asyncio.open_connection("a.example", 80)
 
     with pytest.raises(OSError, match="Multiple exceptions") as raised:

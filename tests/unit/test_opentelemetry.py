@@ -72,7 +72,7 @@ async def test_a_collection_gets_the_figures_of_the_statistics(reader: InMemoryM
         for status in (200, 503, None):
             answer = governor.try_permit("weather", "GET")
             if status is not None:
-                answer.record(status=status)  # type: ignore[union-attr]
+                answer.record(status=status)  # type: ignore[union-attr]  # a permit
         request = InboundRequest(governor.inbound.pseudonyms.actor(b"alice"), governor.inbound.pseudonyms.address(b"192.0.2.7"))
         for _ in range(3):
             await governor.inbound.admit("chat", request)
@@ -237,7 +237,7 @@ def test_a_wait_is_an_event_and_what_concerns_no_call_is_none(spans: InMemorySpa
 
 
 def test_without_a_span_nothing_is_done() -> None:
-    assert add_to_span(Retried(scope="weather", attempt=2)) is None  # type: ignore[func-returns-value]
+    assert add_to_span(Retried(scope="weather", attempt=2)) is None  # type: ignore[func-returns-value]  # what is tested
 
 
 # What transports tell.

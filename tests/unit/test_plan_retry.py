@@ -76,7 +76,7 @@ async def test_a_refused_call_is_repeated_even_if_its_method_is_not() -> None:
 async def test_a_kind_of_failure_that_does_not_exist_is_an_error() -> None:
     async with governed() as governor:
         with pytest.raises(ConfigError, match="failure is 'lost'; expected one of 'unsent', 'timeout', 'broken', or None"):
-            governor.plan_retry("weather", "GET", attempt=1, failure="lost")  # type: ignore[arg-type]
+            governor.plan_retry("weather", "GET", attempt=1, failure="lost")  # type: ignore[arg-type]  # the mistake
 
 
 @pytest.mark.parametrize(

@@ -716,7 +716,7 @@ async def test_a_cancelled_call_leaves_nothing_behind(
         assert [True] * 3 == [call.cancelled() for call in calls]
         assert (0, 0) == (in_flight(governor), governor.statistics().scopes["weather:get"].waiting)
         assert session.connector is not None
-        await _until(lambda: not session.connector._acquired)  # type: ignore[union-attr]
+        await _until(lambda: not session.connector._acquired)  # type: ignore[union-attr]  # the session is open
 
 
 # Tests of governed code.

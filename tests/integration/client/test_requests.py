@@ -284,7 +284,7 @@ def test_a_denial_is_an_answer_on_request(
     url = site.at("/", 200)
     options = {"governor": background, "govern_loopback": True}
     with (
-        govern(requests.Session(), "example", on_refusal="response", **options) as session,  # type: ignore[arg-type]
+        govern(requests.Session(), "example", on_refusal="response", **options) as session,  # type: ignore[arg-type]  # passed on as they are
         denying(background, "example", "GET", reason=reason, retry_after=7.0),
     ):
         response = session.get(url, stream=stream)
@@ -316,7 +316,7 @@ def test_one_wait_bounds_a_call_with_its_redirects(
     site.at("/c", handlers.headers(503, retry_after="1"), 200)
     options = {"governor": background, "govern_loopback": True, "clock": each_permit_takes_a_second}
 
-    with govern(requests.Session(), "example", wait=3.5, **options) as session:  # type: ignore[arg-type]
+    with govern(requests.Session(), "example", wait=3.5, **options) as session:  # type: ignore[arg-type]  # passed on as they are
         response = session.get(url)
 
     assert (503, ["/a", "/b", "/c"]) == (response.status_code, [hit.path for hit in site.hits])
@@ -328,7 +328,7 @@ def test_the_same_prepared_request_has_a_wait_of_its_own_each_time(
 ) -> None:
     options = {"governor": background, "govern_loopback": True, "clock": each_permit_takes_a_second}
 
-    with govern(requests.Session(), "example", wait=2.5, **options) as session:  # type: ignore[arg-type]
+    with govern(requests.Session(), "example", wait=2.5, **options) as session:  # type: ignore[arg-type]  # passed on as they are
         request = session.prepare_request(requests.Request("GET", site.at("/", 503, 200, 503, 200)))
 
         assert [200, 200] == [session.send(request).status_code for _ in range(2)]
@@ -353,7 +353,7 @@ def test_the_time_of_an_answer_does_not_count_the_wait(
 ) -> None:
     options = {"governor": background, "govern_loopback": True, "clock": each_permit_takes_a_second}
 
-    with govern(requests.Session(), "example", **options) as session:  # type: ignore[arg-type]
+    with govern(requests.Session(), "example", **options) as session:  # type: ignore[arg-type]  # passed on as they are
         response = session.get(site.at("/", 200))
 
     # By this clock an attempt takes a second as well.
@@ -384,12 +384,12 @@ def test_each_attempt_that_waited_is_signed_again(
     signatures = []
 
     async def answer(request: object) -> object:
-        signatures.append(request.headers["signature"])  # type: ignore[attr-defined]
-        return await handlers.headers(503 if len(signatures) < 3 else 200)(request)  # type: ignore[arg-type]
+        signatures.append(request.headers["signature"])  # type: ignore[attr-defined]  # passed on as they are
+        return await handlers.headers(503 if len(signatures) < 3 else 200)(request)  # type: ignore[arg-type]  # passed on as they are
 
     auth = Counting()
     session.auth = auth if whose == "session" else None
-    url = site.at("/", answer)  # type: ignore[arg-type]
+    url = site.at("/", answer)  # type: ignore[arg-type]  # passed on as they are
 
     assert 200 == session.get(url, auth=auth if whose == "call" else None).status_code
     assert 3 == len(set(signatures))

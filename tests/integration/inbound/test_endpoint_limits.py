@@ -297,8 +297,8 @@ def test_without_the_middleware_it_says_what_is_missing() -> None:
         (lambda: limit(), "limits"),
         (lambda: limit("5"), r"limits\[0\]"),
         (lambda: limit("5 tokens/minute"), r"limits\[0\]"),
-        (lambda: limit("5/minute", on_overload="refuse"), "on_overload"),  # type: ignore[arg-type]
-        (lambda: limit("5/minute", by="adress"), "by is 'adress'; expected 'client' or 'address'"),  # type: ignore[arg-type]
+        (lambda: limit("5/minute", on_overload="refuse"), "on_overload"),  # type: ignore[arg-type]  # the mistake
+        (lambda: limit("5/minute", by="adress"), "by is 'adress'; expected 'client' or 'address'"),  # type: ignore[arg-type]  # the mistake
         (lambda: limit("5/minute")(42), "decorates an endpoint"),
         (lambda: limit("5/minute")(generating), "dependency"),
     ],

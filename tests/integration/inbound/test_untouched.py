@@ -18,7 +18,7 @@ Serve = Callable[..., Any]
 
 
 def upgrade(door: Any) -> Any:
-    return connect(f"ws://127.0.0.1:{door.port}/echo", subprotocols=["echo"], proxy=None)  # type: ignore[list-item]
+    return connect(f"ws://127.0.0.1:{door.port}/echo", subprotocols=["echo"], proxy=None)  # type: ignore[list-item]  # its own type of text
 
 
 def refusal(door: Any) -> Any:

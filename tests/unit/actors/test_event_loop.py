@@ -17,7 +17,7 @@ def test_a_library_that_is_being_imported_runs_no_loop_yet(monkeypatch: pytest.M
 
 def test_nor_does_trio_while_its_parts_are_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     trio = ModuleType("trio")
-    trio.lowlevel = ModuleType("trio.lowlevel")  # type: ignore[attr-defined]
+    trio.lowlevel = ModuleType("trio.lowlevel")  # type: ignore[attr-defined]  # as an import sets it
     monkeypatch.setitem(sys.modules, "trio", trio)
 
     assert (None, False) == (running_loop(), in_trio())

@@ -158,7 +158,7 @@ async def test_once_nothing_is_watched_permits_are_granted_the_short_way(governo
     scope = _ask(governor, "bucket")._owner
     _ask(governor, "bucket", PERMITS_WATCHED)
 
-    assert scope.grab() is not None  # type: ignore[attr-defined]
+    assert scope.grab() is not None  # type: ignore[attr-defined]  # an owner that has one
 
 
 def _limits(*units: str) -> tuple[LimitPolicy, ...]:

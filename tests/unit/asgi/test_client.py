@@ -91,8 +91,8 @@ def foreign(scope: Scope) -> Any:
         (lambda scope: ("alice", "pro"), "not tuple"),
         (lambda scope: Client("alice", cost=0), "cost"),
         (lambda scope: Client("alice", cost=10**13), "cost"),
-        (lambda scope: Client(object()), "the key of a client must be str, bytes or None"),  # type: ignore[arg-type]
-        (lambda scope: Client("alice", 7), "the tier of a client must be str or None"),  # type: ignore[arg-type]
+        (lambda scope: Client(object()), "the key of a client must be str, bytes or None"),  # type: ignore[arg-type]  # the mistake
+        (lambda scope: Client("alice", 7), "the tier of a client must be str or None"),  # type: ignore[arg-type]  # the mistake
     ],
 )
 async def test_a_key_function_that_fails_lifts_no_limit_and_is_logged_once(
@@ -177,7 +177,7 @@ async def test_tiers_that_no_client_can_have_are_warned_of(
 
 def test_what_is_no_function_is_no_key_function(app: App) -> None:
     with pytest.raises(UsageError, match="`key` must be a function"):
-        TrafficControlMiddleware(app, key="x-user")  # type: ignore[arg-type]
+        TrafficControlMiddleware(app, key="x-user")  # type: ignore[arg-type]  # the mistake
 
 
 @pytest.mark.parametrize("cost", [0, -1, True, 1.5, "2"])

@@ -118,7 +118,7 @@ def test_of_a_long_field_so_many_bytes_are_read_from_the_right_and_what_is_left_
 
 
 def proxies(header: str = "auto", trusted: tuple[str, ...] = TRUSTED) -> TrustedProxies:
-    return TrustedProxies(InboundSettings(trusted_proxies=trusted, forwarded_header=header))  # type: ignore[arg-type]
+    return TrustedProxies(InboundSettings(trusted_proxies=trusted, forwarded_header=header))  # type: ignore[arg-type]  # one of the names
 
 
 def origin(proxies: TrustedProxies, *lines: tuple[bytes, bytes], peer: str = "10.0.0.1") -> str:

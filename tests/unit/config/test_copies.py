@@ -30,7 +30,7 @@ def test_a_configuration_is_pickled_and_comes_back_the_same(protocol: int) -> No
 def test_a_copy_is_equal_and_as_fixed_as_the_original(copied: Config) -> None:
     assert CONFIG == copied
     with pytest.raises(TypeError):
-        copied.outbound["weather"] = CONFIG.outbound["default"]  # type: ignore[index]
+        copied.outbound["weather"] = CONFIG.outbound["default"]  # type: ignore[index]  # the mistake
 
 
 def test_the_name_of_the_policy_file_is_copied_and_makes_no_difference() -> None:

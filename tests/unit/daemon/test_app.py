@@ -153,7 +153,7 @@ async def test_two_hosts_or_none_are_refused_and_any_is_let_in_where_that_is_all
 
         headers = [(b"host", host) for host in hosts]
         scope = {"type": "http", "method": "GET", "path": "/health", "query_string": b"", "headers": headers, "root_path": ""}
-        await app(scope, _never, send)  # type: ignore[arg-type]
+        await app(scope, _never, send)  # type: ignore[arg-type]  # with fewer types
         return sent[0]
 
     async with Governor(clock=ManualClock()) as governor:

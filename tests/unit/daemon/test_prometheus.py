@@ -124,7 +124,7 @@ async def test_openmetrics_is_spoken_to_those_who_ask_for_it() -> None:
     text, content_type = await exposed("application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
 
     assert content_type.startswith("application/openmetrics-text")
-    assert "governor_requests" in {family.name for family in parse_openmetrics(text)}  # type: ignore[no-untyped-call]
+    assert "governor_requests" in {family.name for family in parse_openmetrics(text)}  # type: ignore[no-untyped-call]  # a function without types
 
 
 async def test_a_registry_asks_the_governor_once_for_each_scrape(monkeypatch: pytest.MonkeyPatch) -> None:

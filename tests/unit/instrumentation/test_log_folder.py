@@ -159,7 +159,7 @@ def test_a_link_that_is_put_there_in_the_last_moment_is_not_followed(tmp_path: P
     look = os.stat
 
     def stat_and_swap(name: str, **options: object) -> os.stat_result:
-        found: os.stat_result = look(name, **options)  # type: ignore[arg-type]
+        found: os.stat_result = look(name, **options)  # type: ignore[arg-type]  # passed on as they are
         if name == str(folder):
             folder.rmdir()
             folder.symlink_to(elsewhere)

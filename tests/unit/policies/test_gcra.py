@@ -56,7 +56,7 @@ def test_other_units_are_counted_by_name_and_requests_are_not() -> None:
     assert 300 == policy.available(T0)
 
 
-def test_a_line_longer_than_the_burst_is_served_at_the_rate_even_by_a_full_bucket() -> None:
+def test_a_queue_longer_than_the_burst_is_served_at_the_rate_even_by_a_full_bucket() -> None:
     policy = bucket(burst=2)
 
     assert [T0, T0, at(1), at(2)] == [policy.earliest(T0, PLAIN, Request(ahead)) for ahead in (0, 1, 2, 3)]

@@ -40,7 +40,7 @@ def test_every_outcome_makes_room(result: Result) -> None:
     assert begin(policy) is not None
 
 
-def test_the_line_ahead_goes_first() -> None:
+def test_the_queue_ahead_goes_first() -> None:
     policy = in_flight(3)
     begin(policy)
 

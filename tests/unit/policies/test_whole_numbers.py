@@ -36,10 +36,10 @@ def test_what_is_no_whole_number_in_range_stays_a_mistake(value: object) -> None
 async def test_costs_and_uses_take_them_and_are_counted_exactly() -> None:
     config = Config.from_mapping({"outbound": {"llm": {"limits": ["9 per hour strict", "100 tokens per hour strict"]}}})
     async with Governor(config, clock=ManualClock()) as governor:
-        permit = governor.try_permit("llm", cost={"requests": Number(4), "tokens": Number(60)})  # type: ignore[dict-item]
+        permit = governor.try_permit("llm", cost={"requests": Number(4), "tokens": Number(60)})  # type: ignore[dict-item]  # what is tested
         assert isinstance(permit, Permit)
-        permit.record(status=200, used={"tokens": Number(70)})  # type: ignore[dict-item]
-        assert isinstance(governor.try_permit("llm", cost=FIVE), Permit)  # type: ignore[arg-type]
+        permit.record(status=200, used={"tokens": Number(70)})  # type: ignore[dict-item]  # what is tested
+        assert isinstance(governor.try_permit("llm", cost=FIVE), Permit)  # type: ignore[arg-type]  # what is tested
         left = [limit.available for limit in governor.statistics().scopes["llm"].limits]
 
     assert [0, 30] == left

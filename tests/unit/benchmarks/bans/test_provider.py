@@ -21,7 +21,7 @@ def call(method: str = GET) -> Call:
 
 
 def of(amount: int = 2, **more: object) -> Provider:
-    return Provider([Rule(name="requests", limit=SlidingWindow(amount, 100))], hints=hints.silent, **more)  # type: ignore[arg-type]
+    return Provider([Rule(name="requests", limit=SlidingWindow(amount, 100))], hints=hints.silent, **more)  # type: ignore[arg-type]  # passed on as they are
 
 
 @pytest.mark.parametrize("scenario", BASE, ids=[scenario.name for scenario in BASE])

@@ -67,7 +67,7 @@ def test_a_program_that_would_wait_for_ever_ends_with_an_error() -> None:
 
 def test_blocking_the_thread_is_an_error() -> None:
     async def main(loop: VirtualLoop) -> None:
-        time.sleep(1)  # noqa: ASYNC251
+        time.sleep(1)  # noqa: ASYNC251 - the mistake
 
     with pytest.raises(NotImplementedError):
         run(main)
