@@ -29,7 +29,7 @@ from aiohttp import (
     StreamReader,
 )
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from aiohttp.streams import EmptyStreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -61,6 +61,8 @@ def fault_of(error: BaseException) -> Fault:
             return Fault(CallFailure.UNSENT)
         case ServerTimeoutError():
             return _TIMED_OUT
+        case ClientPayloadError(__cause__=ContentEncodingError()):
+            return Fault(None, undecodable=True)
         case ServerDisconnectedError() | ClientOSError() | ClientPayloadError():
             return _BROKEN
         case ClientConnectionError(__cause__=None):

@@ -173,7 +173,8 @@ class _Exchange(msgspec.Struct, eq=False, kw_only=True):
         if self.redirected:
             return Fault(None)
         fault = answers.fault_of(error)
-        return Fault(None, unused=True) if self._unused is not None and fault.failure is None else fault
+        known = self._unused is None or fault.failure is not None or fault.undecodable
+        return fault if known else Fault(None, unused=True)
 
     async def read(self, response: ClientResponse, most: float) -> bool:
         if self.operation is not None and self._unused is None:

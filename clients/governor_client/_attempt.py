@@ -33,11 +33,14 @@ class Fault(NamedTuple):
     `failure` says how the request failed if another attempt may succeed, and is None otherwise. `unused` says that the request
     was not sent for a reason on this side, such as a full connection pool: its permit is given back. `ours` says that the body
     of the request could not be read, which is neutral: the error may be one of another provider, whose answer is that body.
+    `undecodable` says that the body of the answer cannot be decoded, as from gzip: its status counts. Libraries that decode
+    above the adapter do not show it that error.
     """
 
     failure: CallFailure | None
     unused: bool = False
     ours: bool = False
+    undecodable: bool = False
 
 
 def fault_of_system(error: BaseException) -> Fault:
@@ -162,6 +165,8 @@ class Attempt(msgspec.Struct, eq=False):
             self.permit.record(error=UsageError(f"the body of the request could not be read: {type(error).__name__}"))
         elif fault.unused and self.status is None:
             self.permit.give_back()
+        elif fault.undecodable:
+            self.permit.record(status=self.status)
         else:
             self.permit.record(error=error)
 

@@ -82,6 +82,7 @@ class Kit:
         #: Whether headers and URLs have the private attributes that plain requests are known by, as in all versions so far.
         self._is_known = hasattr(library.Headers(), "_list") and hasattr(library.URL(), "_uri_reference")
         self._reading = Reading(query=_query, body=self._body)
+        self._decoding_error: type[Exception] = library.DecodingError
         self._faults: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
             ((library.PoolTimeout,), Fault(CallFailure.UNSENT, unused=True)),
             ((library.UnsupportedProtocol,), Fault(None, unused=True)),
@@ -129,7 +130,7 @@ class Kit:
             if _is_unprocessed(error.__cause__):
                 return Fault(CallFailure.UNSENT)
             return next((fault for kinds, fault in self._faults if isinstance(error, kinds)), Fault(None))
-        return fault_of_system(error)
+        return Fault(None, undecodable=True) if isinstance(error, self._decoding_error) else fault_of_system(error)
 
     def take(self, terms: Terms, request: "httpx2.Request") -> Permit | None:
         """A permit for the first attempt of a plain request: see `Terms.take`."""

@@ -12,7 +12,7 @@ from typing import IO, Any, Final, cast, final
 from urllib.parse import SplitResult, urlencode
 
 import msgspec
-from urllib3 import HTTPHeaderDict
+from urllib3 import HTTPConnectionPool, HTTPHeaderDict
 from urllib3.exceptions import (
     ClosedPoolError,
     ConnectTimeoutError,
@@ -40,6 +40,8 @@ from governor_client._request import Reading
 from governor_client._streams import RequestBody
 from governor_client._wait import longest
 
+#: Errors of a body that breaks off, which `Retry` counts.
+BROKEN_OFF: Final = (TimeoutError, ProtocolError, SSLError)
 #: Retries of urllib3 happen beneath the permit, so a governed request has none. `read=False` raises the errors of reading.
 NO_RETRIES: Final = Retry(0, read=False)
 
@@ -50,7 +52,7 @@ _FAULTS: Final[tuple[tuple[tuple[type[Exception], ...], Fault], ...]] = (
     ((ConnectTimeoutError, ProxyError), Fault(CallFailure.UNSENT)),
     ((TimeoutError,), Fault(CallFailure.TIMEOUT)),
     ((ProtocolError, SSLError, InvalidHeader), Fault(CallFailure.BROKEN)),
-    ((DecodeError,), Fault(None)),
+    ((DecodeError,), Fault(None, undecodable=True)),
 )
 
 
@@ -284,6 +286,17 @@ class _Reporting(BaseHTTPResponse):
         if self.closed or (not data and amt != 0):
             self._attempt.ended(whole=True)
         return data
+
+
+def load(pool: HTTPConnectionPool, retries: Retry, method: str, url: str, response: BaseHTTPResponse) -> None:
+    """Reads the body of an answer into memory, as `preload_content` does, and raises the same errors.
+
+    That option reads before the head of the answer is seen, of which nothing would be known if the body breaks off.
+    """
+    try:
+        response.data  # noqa: B018 - reads it
+    except BROKEN_OFF as error:
+        retries.increment(method, url, error=error, _pool=pool)
 
 
 @final

@@ -28,6 +28,7 @@ try:
     from urllib3.util import parse_url
 
     from governor_client._urllib3_family import (
+        BROKEN_OFF,
         READING,
         Lookup,
         Original,
@@ -35,6 +36,7 @@ try:
         are_marked,
         fault_of_urllib3,
         in_memory,
+        load,
         lower_names,
         report,
         synthetic,
@@ -147,8 +149,7 @@ def govern(
 class GovernedPoolManager(PoolManager):
     """A `urllib3.PoolManager` that takes a permit for each request: `GovernedPoolManager("github", wait=5.0)`.
 
-    `governor`, `wait`, `on_refusal`, `govern_loopback`, `ungoverned`, `on_event` and `clock` are those of `govern`; all other
-    arguments are those of `PoolManager`.
+    `governor`, `wait` and the other named arguments are those of `govern`, all others those of `PoolManager`.
     """
 
     def __init__(
@@ -207,7 +208,7 @@ class _GovernedPool(HTTPConnectionPool):
         return send_through(self._terms, super().urlopen, self, method, url, *args, **options)
 
 
-def send_through(
+def send_through(  # noqa: C901 - what nearly every call costs, written out
     terms_of: TermsOf,
     urlopen: Callable[..., BaseHTTPResponse],
     pool: HTTPConnectionPool,
@@ -240,10 +241,13 @@ def send_through(
     if not isinstance(retries, Retry):
         retries = Retry.from_int(retries, redirect=options.get("redirect", True), default=pool.retries)
     options.update(headers=headers, retries=_RAISES if retries.total is False else _ONCE, redirect=False)
+    loaded = options.get("preload_content", True)
+    if loaded:  # By `load`. The connection must not be free before.
+        options.update(preload_content=False, release_conn=False)
     if permit is None:
-        response = run(*_begin(terms, urlopen, pool, host, path, method, url, options))
+        response = run(*_begin(terms, urlopen, pool, host, path, method, url, options, loaded))
     else:
-        response = _send_plain(terms, permit, urlopen, pool, host, path, method, url, options)
+        response = _send_plain(terms, permit, urlopen, pool, host, path, method, url, options, loaded)
     # A manager counts redirects with these.
     response.retries = retries
     return response
@@ -275,23 +279,32 @@ def _send_plain(
     method: str,
     url: str,
     options: dict[str, Any],
+    loaded: bool,
 ) -> BaseHTTPResponse:
     """Sends a plain request: see `Terms.take`."""
+    status = None
     try:
         if Terms.any_by_host:
             with Within(terms, host):
                 response = urlopen(method, url, **options)
         else:
             response = urlopen(method, url, **options)
+        names = tuple(getattr(response.headers, "_container", None) or lower_names(response.headers))
+        if terms.lets_pass(permit, response.status, names, path):
+            status = response.status
+            if loaded:
+                try:
+                    response.data  # noqa: B018 - `load`, without its call
+                except BROKEN_OFF as error:
+                    options["retries"].increment(method, url, error=error, _pool=pool)
     except BaseException as error:
-        begun = _begin(terms, urlopen, pool, host, path, method, url, options)
-        if not repeats(*begun, error, Attempt(permit)):
+        begun = _begin(terms, urlopen, pool, host, path, method, url, options, loaded)
+        if not repeats(*begun, error, Attempt(permit, status)):
             raise
         return run(*begun)
-    names, status = tuple(getattr(response.headers, "_container", None) or lower_names(response.headers)), response.status
-    if not terms.lets_pass(permit, status, names, path):
-        return go_on(*_begin(terms, urlopen, pool, host, path, method, url, options), Attempt(permit), response)
-    if options.get("preload_content", True):
+    if status is None:
+        return go_on(*_begin(terms, urlopen, pool, host, path, method, url, options, loaded), Attempt(permit), response)
+    if loaded:
         permit.record(status=status)
     else:
         report(response, Attempt(permit, status))
@@ -307,9 +320,10 @@ def _begin(
     method: str,
     url: str,
     options: dict[str, Any],
+    loaded: bool,
 ) -> "tuple[Operation[BaseHTTPResponse], _Exchange]":
     """The operation and the exchange of a request that a pool sends, by `urlopen` with these `options`."""
-    body, loaded = options.pop("body", None), options.get("preload_content", True)
+    body = options.pop("body", None)
     headers, marked = Lookup(options["headers"]), are_marked(options["headers"])
     caller = headers.get(CALLER) if marked else None
     if caller is not None:
@@ -329,7 +343,8 @@ def _begin(
     call = _current.get() or _Call(pool)
     budget = partial(call.budget, terms, options.setdefault("timeout", pool.timeout))
     send = partial(urlopen, method, url, **options)
-    return Operation(terms, description, budget), _Exchange(send, url, body, loaded)
+    read = partial(load, pool, options["retries"], method, url) if loaded else None
+    return Operation(terms, description, budget), _Exchange(send, url, body, read)
 
 
 @final
@@ -339,14 +354,14 @@ class _Exchange(msgspec.Struct, eq=False):
     _send: Callable[..., BaseHTTPResponse]
     _url: str
     _body: object
-    _loaded: bool
+    #: Reads the body of an answer if the program wants it in memory.
+    _load: Callable[[BaseHTTPResponse], None] | None
     _watched: Watched | None = None
     _taken: bytes | None = None
 
     def send(self, attempt: Attempt) -> BaseHTTPResponse:
-        body = self._body
-        self._watched = None if body is None else watch(body)
-        return self._send(body=body if self._watched is None else self._watched)
+        self._watched = watch(self._body)
+        return self._send(body=self._watched or self._body)
 
     def head(self, response: BaseHTTPResponse) -> tuple[int, LazyHeaders]:
         headers = response.headers
@@ -356,9 +371,11 @@ class _Exchange(msgspec.Struct, eq=False):
         return Fault(None, ours=True) if self._watched is not None and self._watched.failed else fault_of_urllib3(error)
 
     def read(self, response: BaseHTTPResponse, most: float) -> bool:
-        if not self._loaded:
-            self._taken = take_in(response)
-        return self._loaded or self._taken is not None
+        if self._load is not None:
+            self._load(response)
+            return True
+        self._taken = take_in(response)
+        return self._taken is not None
 
     def stream(self, response: BaseHTTPResponse, attempt: Attempt) -> BaseHTTPResponse:
         report(response, attempt)
@@ -374,7 +391,7 @@ class _Exchange(msgspec.Struct, eq=False):
         response.headers.update(DO_NOT_REPEAT)
 
     def answer(self, denied: DeniedResponse) -> BaseHTTPResponse:
-        return synthetic(denied, self._url, loaded=self._loaded)
+        return synthetic(denied, self._url, loaded=self._load is not None)
 
     def error(self, denial: PermitDenied) -> Exception:
         return as_error_of(HTTPError, denial)

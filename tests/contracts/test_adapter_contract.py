@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.promise("R05", "R56"), pytest.mark.usefixtures("_permi
 SHORT = 0.05
 #: The default number of attempts in these tests.
 ATTEMPTS = 3
+#: More than a call waits.
+LATER = {"retry-after": "60"}
 
 
 class Case(NamedTuple):
@@ -53,6 +55,10 @@ CASES = {
     "broken body": Case(Reply(pieces=(b"po",), end=End.BROKEN), ATTEMPTS, "failures", in_body=True),
     "slow body": Case(Reply(pieces=(b"po",), end=End.SILENT), ATTEMPTS, "failures", 4 * SHORT, in_body=True),
     "broken 503": Case(Reply(status=503, pieces=(b"po",), end=End.BROKEN), ATTEMPTS, "failures"),
+    "broken 503 with a hint": Case(Reply(status=503, headers=LATER, pieces=(b"po",), end=End.BROKEN), 1, "failures"),
+    "broken 200 with a hint": Case(Reply(headers=LATER, pieces=(b"po",), end=End.BROKEN), 1, "failures"),
+    "200 that cannot be decoded": Case(status(200, b"pong", content_encoding="gzip"), 1, "answered_2xx"),
+    "503 that cannot be decoded": Case(status(503, b"pong", content_encoding="gzip"), ATTEMPTS, "answered_5xx"),
 }
 
 
@@ -63,7 +69,7 @@ def test_each_attempt_takes_one_permit_and_records_one_outcome(
     url = provider.at("/", case.reply)
     session = opened(timeout=case.timeout)
 
-    with suppress(driver.family, TimeoutError):
+    with suppress(driver.family, TimeoutError, getattr(driver.library, "DecodingError", driver.family)):
         session.get(url)
 
     attempts = 1 if case.in_body and not driver.buffered else case.attempts

@@ -139,7 +139,7 @@ def manager(governor: Governor | None) -> Callable[[], object]:
         (through(httpx, governor_client.httpx), 10),
         (client, 9),
         (session, 9),
-        (manager, 11),
+        (manager, 12),
     ],
     ids=["httpx2", "httpx", "client", "requests", "urllib3"],
 )
