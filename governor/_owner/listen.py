@@ -40,12 +40,15 @@ class Listen:
         where the state says that there was one, or the socket that one has left that was killed. In the end calls that wait are
         denied as `shutting_down`.
 
+        A socket that is removed is made anew within a second. If another process listens there by then, all that are connected
+        here are sent there.
+
         Raises `ListenError` if another process listens there, and `UsageError` in another event loop.
         """
         # What serves other processes takes long to load, and few governors do.
         from governor._owner.listener import listening
         from governor._owner.members import Members
-        from governor._owner.socket_file import bound, secret_of
+        from governor._owner.socket_file import SocketFile, secret_of
         from governor.protocol import default_path
 
         access = self._access
@@ -56,10 +59,12 @@ class Listen:
         if not isinstance(supervisor, Supervisor):
             raise UsageError("this process asks another one for its permits (`[machine] socket`), and can serve none itself")
         async with AsyncExitStack() as stack:
+            place: socket.socket | SocketFile
             if isinstance(where, socket.socket):
-                listener, killed = where, False
+                place, listener, killed = where, where, False
             else:
-                listener, killed = stack.enter_context(bound(Path(where) if where is not None else default_path()))
+                place = stack.enter_context(SocketFile(Path(where) if where is not None else default_path()))
+                listener, killed = place.bound.listener, place.bound.owner_was_killed
             address = listener.getsockname()
             secret = secret_of(address)
             self._rekey(secret)
@@ -68,5 +73,5 @@ class Listen:
             members.address = str(address)
             supervisor.members = members.statistics
             stack.callback(setattr, supervisor, "members", tuple)
-            await stack.enter_async_context(listening(members, listener, portal.post))
+            await stack.enter_async_context(listening(members, place, portal.post))
             yield members

@@ -24,6 +24,7 @@ from governor._forks import closed_in_children
 from governor._owner.members import MAX_MEMBERS, Members
 from governor._owner.peers import has_ended, is_ours, process_of, user_of
 from governor._owner.session import Session
+from governor._owner.socket_file import ListenError, SocketFile
 from governor.errors import GovernorError
 from governor.protocol import FROM_MEMBER, FrameError, FrameReader, FromOwner, Lent, Recall, Rejected, encode
 
@@ -37,6 +38,8 @@ _HELLO_TIMEOUT: Final = 5.0
 _FLUSH_TIMEOUT: Final = 0.5
 #: Seconds between looks at a process that has lost its connection: its sockets are closed shortly before it has ended.
 _ENDING: Final = (0.002, 0.02)
+#: Seconds between two looks at whether the socket file is still there.
+_LOOK_INTERVAL: Final = 1.0
 #: Seconds to wait when the process has no file descriptor left.
 _ACCEPT_PAUSE: Final = 0.1
 
@@ -55,6 +58,33 @@ class Listener:
         #: Connections with something to write, while frames are handled or a flush has been posted.
         self._dirty: OrderedDict[Connection, None] = OrderedDict()
         self._collecting = False
+
+    async def accept_at(self, file: SocketFile, tasks: TaskGroup) -> None:
+        """Accepts connections at a path, for ever: a daemon beside this one would grant everything a second time."""
+        while True:
+            async with anyio.create_task_group() as accepting:
+                accepting.start_soon(self.accept, file.bound.listener, tasks)
+                while not file.bound.is_lost():  # noqa: ASYNC110 - no event tells of it
+                    await anyio.sleep(_LOOK_INTERVAL)
+                accepting.cancel_scope.cancel()
+            _log.warning("The socket %s has been removed or replaced: the governor listens there anew.", file.path)
+            await self._renew(file)
+
+    async def _renew(self, file: SocketFile) -> None:
+        kept = True
+        while True:
+            try:
+                file.renew()
+                break
+            except ListenError as error:
+                if kept:
+                    kept = False
+                    _log.error("All processes are disconnected until the governor can listen again: %s.", error)
+                    for connection in tuple(self.connections.values()):
+                        connection.close()
+            await anyio.sleep(_LOOK_INTERVAL)
+        if not kept:
+            self.members.wait_for_others()
 
     async def accept(self, listener: socket.socket, tasks: TaskGroup) -> None:
         """Accepts connections, for ever."""
@@ -205,7 +235,7 @@ class Connection:
         if isinstance(message, Lent):
             self._listener.members.wake()
         if len(self._out) > MAX_BACKLOG:
-            self._close()
+            self.close()
         else:
             self._listener.wants_to_write(self, first=isinstance(message, Recall))
 
@@ -227,7 +257,7 @@ class Connection:
         except BlockingIOError:
             pass
         except OSError:
-            self._close()
+            self.close()
 
     async def _keep_writing(self) -> None:
         with suppress(OSError, anyio.ClosedResourceError):
@@ -237,7 +267,7 @@ class Connection:
         self._writing = False
         self.drained.set()
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Ends the connection: its reader finds out."""
         self.closed = True
         self._out.clear()
@@ -248,15 +278,18 @@ class Connection:
 
 @asynccontextmanager
 async def listening(
-    members: Members, listener: socket.socket, post: Callable[[Callable[[], object]], object]
+    members: Members, place: socket.socket | SocketFile, post: Callable[[Callable[[], object]], object]
 ) -> AsyncIterator[None]:
-    """Serves the processes that connect to a socket that listens, within the block."""
+    """Serves the processes that connect to a socket, within the block."""
     served = Listener(members, post)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(members.keep_looking, served.flush)
         tasks.start_soon(members.answer_queries, served.room)
-        tasks.start_soon(served.accept, listener, tasks)
+        if isinstance(place, SocketFile):
+            tasks.start_soon(served.accept_at, place, tasks)
+        else:
+            tasks.start_soon(served.accept, place, tasks)
         try:
             yield
         except Exception as error:

@@ -9,9 +9,9 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, final
 
 from governor._forks import closed_in_children
 from governor.config.machine_settings import MAX_SOCKET_PATH
@@ -31,6 +31,31 @@ class Bound(NamedTuple):
 
     listener: socket.socket
     owner_was_killed: bool
+    #: The socket file.
+    path: Path
+    made: os.stat_result
+
+    def is_lost(self) -> bool:
+        """Whether the file has been removed or replaced: processes that connect now do not come here."""
+        try:
+            return not os.path.samestat(self.made, self.path.lstat())
+        except OSError:
+            return True
+
+
+@final
+class SocketFile(ExitStack):
+    """A socket file that is made anew when it is lost. Raises `ListenError`. As a context manager it ends with its block."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.bound = self.enter_context(bound(path))
+
+    def renew(self) -> None:
+        """Listens at the path anew. Raises `ListenError`: another process may listen there by now."""
+        self.close()
+        self.bound = self.enter_context(bound(self.path))
 
 
 @contextmanager
@@ -52,7 +77,7 @@ def bound(path: Path) -> Iterator[Bound]:
             listener.listen(_BACKLOG)
             made = path.lstat()
             try:
-                yield Bound(listener, stale)
+                yield Bound(listener, stale, path, made)
             finally:
                 with suppress(OSError):
                     if process == os.getpid() and os.path.samestat(made, path.lstat()):

@@ -76,6 +76,14 @@ def connected(path: Path) -> socket.socket:
     return raw
 
 
+def connected_soon(path: Path) -> socket.socket:
+    """Once a governor listens there."""
+    raw = socket.socket(socket.AF_UNIX)
+    raw.settimeout(PATIENCE)
+    until(lambda: raw.connect_ex(str(path)) == 0)
+    return raw
+
+
 def answers(raw: socket.socket) -> Iterator[FromOwner]:
     """What the owner says, until it closes the connection."""
     reader = FrameReader(FROM_OWNER)
@@ -262,6 +270,36 @@ def test_what_a_process_that_is_gone_has_left_is_replaced_and_a_live_socket_is_n
     path.write_text("not ours")
     with pytest.raises(ListenError, match="is no socket"), bound(path):
         pass
+
+
+@pytest.mark.promise("R61")
+def test_an_owner_whose_socket_is_removed_listens_anew_or_sends_all_to_the_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_LOOK_INTERVAL", 0.01)
+    path, other = tmp_path / "folder" / "s", tmp_path / "other"
+    path.parent.mkdir()
+    other.mkdir()
+    with owner(path) as governor, connected(path) as first:
+        first.sendall(HELLO)
+        heard = answers(first)
+
+        assert isinstance(next(heard), Welcome)
+        path.unlink()
+        with connected_soon(path) as second:
+            second.sendall(HELLO)
+
+            assert isinstance(next(answers(second)), Welcome)
+            assert 2 == len(governor.statistics().members)
+        with bound(other / "s"):
+            path.parent.rename(tmp_path / "cleaned")
+            other.rename(path.parent)
+
+            assert not list(heard)  # The connection ends.
+        with connected_soon(path) as third:
+            third.sendall(HELLO + encode(Ask(1, "weather:get", Acquire(timeout=0))))
+
+            assert [Welcome, Granted] == [type(one) for one in islice(answers(third), 2)]
 
 
 #: An owner that is killed with a connection and a forked child, which says what is left of them.
