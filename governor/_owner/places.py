@@ -10,6 +10,7 @@ from typing import Final, final
 from governor._actors.actor import ScopeActor
 from governor._actors.permit import HeldPermit
 from governor._units import Instant
+from governor.errors import Reason
 from governor.messages import Report
 from governor.policies.arrivals import Ending
 from governor.policies.contract import PLAIN, Grant, Request, Result
@@ -71,8 +72,11 @@ class Places:
 
     def _take(self, actor: ScopeActor, count: int) -> None:
         pipeline, now = actor.ledger.pipeline, self._clock()
-        for policy in pipeline.spending:
-            policy.commit(now, Request(count))
+        for policy in pipeline.all_limits:
+            # The earlier owner has granted no more than a rate allows, whatever the process says: it owes nothing.
+            spent = count if policy.reason is Reason.CONCURRENCY else min(count, policy.available(now))
+            policy.commit(now, Request(spent))
+        pipeline.cap.commit(now, Request(count))
         self._adopted[actor.scope] = _Adopted(actor, now, pipeline.breaker.generation, count)
         pipeline.regate()
 

@@ -49,9 +49,11 @@ from tests.support.programs import run
 from tests.support.waits import PATIENCE, until
 
 SETTINGS = {
+    "global": {"requests_per_minute": "off"},
     "outbound": {
         "default": {"limits": ["3 in flight"], "linger": "off"},
         "bucket": {"limits": ["10/s burst 10"]},
+        "window": {"limits": ["3 per 2s strict"], "counted": "outcome"},
         "broken": {"limits": [], "breaker": {"failures": 1}},
     },
     "inbound": {"default": {"limits": ["1000 in flight"], "address_limits": [], "total_limits": []}},
@@ -156,17 +158,19 @@ def test_what_is_no_message_ends_its_connection_with_a_reason_and_no_other(tmp_p
 def test_no_scope_fails_or_closes_for_long_by_what_a_process_says_of_calls_from_before(tmp_path: Path) -> None:
     failure = Report(Grant(Instant(0), 0), Result.FAILURE)
     said = (
-        Hello(VERSION, 1, held={"broken": 1}, used={"bucket": {"requests": 500}}),
+        Hello(VERSION, 1, held={"broken": 1, "bucket": 2**40, "window": 2**40}, used={"bucket": {"requests": 500}}),
+        *(Told("window", Report(Grant(Instant(0), 0), Result.SUCCESS), permit=-1) for _ in range(9)),
         Told("broken", failure, permit=-1, number=1),
         Ask(2, "broken", Acquire()),
         Ask(3, "bucket", Acquire()),
+        Ask(4, "window", Acquire()),
     )
     with owner(path := tmp_path / "s") as governor, connected(path) as raw:
         permit = governor.try_permit("broken")
         assert isinstance(permit, Permit)
         permit.record(status=500)
         raw.sendall(b"".join(map(encode, said)))
-        _, read, broken, bucket = islice(answers(raw), 4)
+        _, read, broken, bucket, window = islice(answers(raw), 5)
 
     assert Read(1) == read
     assert isinstance(broken, AskDenied)
@@ -174,6 +178,9 @@ def test_no_scope_fails_or_closes_for_long_by_what_a_process_says_of_calls_from_
     assert isinstance(bucket, AskDenied)
     assert bucket.denied.retry_after is not None
     assert bucket.denied.retry_after < 2  # `max_debt` is one burst.
+    assert isinstance(window, AskDenied)
+    assert window.denied.retry_after is not None
+    assert window.denied.retry_after <= 2
 
 
 def test_no_ask_overtakes_one_that_has_come_together_with_it(tmp_path: Path) -> None:
