@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from governor.errors import ConfigError
+
 FilePath = str | os.PathLike[str]
 
 #: Byte order marks, UTF-32 first: its mark begins with that of UTF-16.
@@ -24,6 +26,16 @@ def expanded(path: FilePath) -> Path:
         return Path(os.path.expanduser(path))
     except ValueError:
         return Path(path)
+
+
+def checked_path(value: object, field: str) -> Path:
+    """The value as a path. Raises `ConfigError` if it is none, or none that the file system can hold."""
+    try:
+        if not isinstance(value, (str, Path)) or not str(value) or b"\0" in os.fsencode(value):
+            raise ConfigError(field, value, "a path, as text")
+    except UnicodeEncodeError:  # Lone surrogates.
+        raise ConfigError(field, value, "a path that the file system can hold") from None
+    return Path(value)
 
 
 def decoded(raw: bytes) -> str:

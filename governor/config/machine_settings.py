@@ -7,7 +7,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from governor._units import MINUTE, SECOND, Duration
-from governor.config.files import expanded
+from governor.config.files import checked_path, expanded
 from governor.errors import ConfigError
 from governor.policies import _checks
 
@@ -52,7 +52,7 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True):
         for field in ("socket", "state"):
             path = getattr(self, field)
             if path is not None:
-                msgspec.structs.force_setattr(self, field, expanded(path))
+                msgspec.structs.force_setattr(self, field, expanded(checked_path(path, field)))
         if self.socket is not None and len(os.fsencode(self.socket)) > MAX_SOCKET_PATH:
             raise ConfigError("socket", str(self.socket), f"a path of at most {MAX_SOCKET_PATH} bytes, on which one can listen")
         if self.spawn and self.socket is None:

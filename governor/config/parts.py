@@ -14,7 +14,7 @@ import msgspec
 
 from governor._units import DAY, MINUTE, SECOND, Duration
 from governor.config.builtin import PRESETS
-from governor.config.files import expanded
+from governor.config.files import checked_path, expanded
 from governor.config.mistakes import Mistakes
 from governor.config.names import check_name, provider_name
 from governor.config.text import describe
@@ -280,7 +280,7 @@ class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
         _checks.integers(self)
         _checks.whole("max_size_mb", self.max_size_mb)
         if self.directory is not None:
-            msgspec.structs.force_setattr(self, "directory", expanded(self.directory))
+            msgspec.structs.force_setattr(self, "directory", expanded(checked_path(self.directory, "directory")))
 
 
 def _check_word(field: str, value: object, words: object) -> None:

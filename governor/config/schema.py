@@ -4,7 +4,6 @@ The records are the schema: the keys of a table are the fields of its record, an
 written. A key that is not given keeps the value of the record beneath, so that reading a section also inherits from another.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ import msgspec
 from governor._units import Duration, describe_duration, to_duration
 from governor.config.budget_settings import AMOUNT_FORMS, Amount
 from governor.config.builtin import PRESETS
+from governor.config.files import checked_path
 from governor.config.mistakes import Mistakes, near_miss
 from governor.config.names import join, quoted
 from governor.config.parts import PresetName
@@ -177,7 +177,7 @@ def _read(kind: object, beneath: object, value: object, path: str) -> object:
     if (record := _record(kind)) is not None:
         return _read_records(record, value, path) if get_origin(kind) is tuple else _read_named(record, beneath, value, path)
     if kind is Path:
-        return _read_path(value, path)
+        return checked_path(value, path)
     return _convert(kind, value, path)
 
 
@@ -236,15 +236,6 @@ def _read_named(record: type[Record], beneath: object, value: object, path: str)
             named[name] = _read_new(record, table, field) if known is None else read(known, table, field=field)
     mistakes.report()
     return named
-
-
-def _read_path(value: object, path: str) -> Path:
-    try:
-        if not isinstance(value, (str, Path)) or not str(value) or b"\0" in os.fsencode(value):
-            raise ConfigError(path, value, "a path, as text")
-    except UnicodeEncodeError:  # Lone surrogates.
-        raise ConfigError(path, value, "a path that the file system can hold") from None
-    return Path(value)
 
 
 def _convert(kind: object, value: object, path: str) -> object:

@@ -1,6 +1,7 @@
 """What is in force: the built-in defaults, what is inherited, and every mistake in a mapping."""
 
 import tomllib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -14,6 +15,7 @@ from governor.config import (
     InboundGroup,
     InboundSettings,
     LoggingSettings,
+    MachineSettings,
     ScopeSettings,
     describe,
     parse_limit,
@@ -626,6 +628,21 @@ _DEEP: list[object] = []
 _DEEP.append(_DEEP)
 for _ in range(5000):
     _DEEP = [_DEEP]
+
+
+@pytest.mark.parametrize("path", [Path("\ud800"), Path("a\0b"), "", b"a", 3])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda path: MachineSettings(socket=path),
+        lambda path: MachineSettings(state=path),
+        lambda path: LoggingSettings(directory=path),
+        lambda path: Config.from_mapping({"machine": {"socket": path}}),
+    ],
+)
+def test_what_is_no_path_is_a_mistake_however_it_is_said(build: Callable[[object], object], path: object) -> None:
+    with pytest.raises(ConfigError, match="expected a path"):
+        build(path)
 
 
 @pytest.mark.promise("R53")
