@@ -36,6 +36,8 @@ _warning: Final[set[str]] = set()
 class _AnySending(HttpxExchange, kw_only=True):
     """A request that a transport sends."""
 
+    is_async: ClassVar[bool] = False
+
     terms: Terms
     _budget: WaitBudget | None = None
 
@@ -48,6 +50,16 @@ class _AnySending(HttpxExchange, kw_only=True):
                 extensions, BUDGET, self.request, lambda: self.terms.budget(wait, longest(timeout.values()))
             )
         return self._budget
+
+    def stream(self, response: "httpx2.Response", attempt: Attempt) -> "httpx2.Response":
+        if response.is_closed:
+            if attempt.observation is not None:
+                self.show(response, attempt.observation)
+            attempt.ended(whole=True)
+        else:
+            reporting = self.kit.areporting if self.is_async else self.kit.reporting
+            response.stream = reporting(response.stream, attempt, self.kit.fault)
+        return response
 
 
 @final
@@ -72,19 +84,12 @@ class _Sending(_AnySending, kw_only=True):
         response.stream = self.kit.byte_stream(body or b"")
         return body is not None
 
-    def stream(self, response: "httpx2.Response", attempt: Attempt) -> "httpx2.Response":
-        if response.is_closed:
-            if attempt.observation is not None:
-                self.show(response, attempt.observation)
-            attempt.ended(whole=True)
-        else:
-            response.stream = self.kit.reporting(response.stream, attempt, self.kit.fault)
-        return response
-
 
 @final
 class _AsyncSending(_AnySending, kw_only=True):
     """`_Sending` for async code."""
+
+    is_async: ClassVar[bool] = True
 
     inner: "httpx2.AsyncBaseTransport"
 
@@ -104,20 +109,11 @@ class _AsyncSending(_AnySending, kw_only=True):
         response.stream = self.kit.byte_stream(body or b"")
         return body is not None
 
-    def stream(self, response: "httpx2.Response", attempt: Attempt) -> "httpx2.Response":
-        if response.is_closed:
-            if attempt.observation is not None:
-                self.show(response, attempt.observation)
-            attempt.ended(whole=True)
-        else:
-            response.stream = self.kit.areporting(response.stream, attempt, self.kit.fault)
-        return response
-
     async def close(self, response: "httpx2.Response") -> None:
         await response.aclose()
 
 
-class _AnyTransport:
+class _AnyTransport(Generic[Inner]):
     """What the blocking and the async transport have in common."""
 
     kit: ClassVar[Kit]
@@ -128,6 +124,43 @@ class _AnyTransport:
     _terms: TermsOf
     #: The terms of plain requests; None if they are chosen by the host.
     _plain: Terms | None = None
+    #: What sends.
+    _inner: object
+
+    def __init__(
+        self,
+        provider: str,
+        *,
+        governor: Governor | None = None,
+        transport: Inner | None = None,
+        wait: Wait = "timeout",
+        on_refusal: OnRefusal = "raise",
+        govern_loopback: bool = False,
+        ungoverned: Collection[str] = (),
+        on_event: Hook | None = None,
+        key: Key | None = None,
+        priority: Priority = "interactive",
+        clock: Clock = system_clock,
+    ) -> None:
+        self._terms = self._plain = Terms(
+            provider,
+            governor,
+            wait=wait,
+            on_refusal=on_refusal,
+            govern_loopback=govern_loopback,
+            ungoverned=ungoverned,
+            on_event=on_event,
+            key=key,
+            priority=priority,
+            clock=clock,
+        )
+        self.kit.reject_foreign("transport", transport)
+        warn_of_bypass()
+        self._inner = self._default_inner() if transport is None else transport
+
+    def _default_inner(self) -> object:
+        """The transport that sends if none is given."""
+        raise NotImplementedError
 
     def _terms_of(self, request: "httpx2.Request") -> Terms | None:
         """The terms of this request; None if it is not governed."""
@@ -159,7 +192,7 @@ class _AnyTransport:
         )
 
 
-class Transport(_AnyTransport, Generic[Inner]):
+class Transport(_AnyTransport[Inner]):
     """A transport that takes a permit for each request: `Client(transport=GovernedTransport("openai"))`.
 
     A request is an operation in the scope `provider:method`. It waits for its permit, and is retried as the settings of the
@@ -195,36 +228,10 @@ class Transport(_AnyTransport, Generic[Inner]):
     instance for OpenTelemetry spans. `clock` is for tests and simulations. Raises `ConfigError`.
     """
 
-    def __init__(
-        self,
-        provider: str,
-        *,
-        governor: Governor | None = None,
-        transport: Inner | None = None,
-        wait: Wait = "timeout",
-        on_refusal: OnRefusal = "raise",
-        govern_loopback: bool = False,
-        ungoverned: Collection[str] = (),
-        on_event: Hook | None = None,
-        key: Key | None = None,
-        priority: Priority = "interactive",
-        clock: Clock = system_clock,
-    ) -> None:
-        self._terms = self._plain = Terms(
-            provider,
-            governor,
-            wait=wait,
-            on_refusal=on_refusal,
-            govern_loopback=govern_loopback,
-            ungoverned=ungoverned,
-            on_event=on_event,
-            key=key,
-            priority=priority,
-            clock=clock,
-        )
-        self.kit.reject_foreign("transport", transport)
-        warn_of_bypass()
-        self._inner = self.kit.transport() if transport is None else cast("httpx2.BaseTransport", transport)
+    _inner: "httpx2.BaseTransport"
+
+    def _default_inner(self) -> "httpx2.BaseTransport":
+        return self.kit.transport()
 
     def handle_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""
@@ -271,42 +278,16 @@ class Transport(_AnyTransport, Generic[Inner]):
         self._inner.__exit__(kind, error, traceback)
 
 
-class AsyncTransport(_AnyTransport, Generic[Inner]):
+class AsyncTransport(_AnyTransport[Inner]):
     """`GovernedTransport` for async programs: `AsyncClient(transport=AsyncGovernedTransport("openai"))`.
 
     The governor may run in this event loop, in another one, or on a thread of its own.
     """
 
-    def __init__(
-        self,
-        provider: str,
-        *,
-        governor: Governor | None = None,
-        transport: Inner | None = None,
-        wait: Wait = "timeout",
-        on_refusal: OnRefusal = "raise",
-        govern_loopback: bool = False,
-        ungoverned: Collection[str] = (),
-        on_event: Hook | None = None,
-        key: Key | None = None,
-        priority: Priority = "interactive",
-        clock: Clock = system_clock,
-    ) -> None:
-        self._terms = self._plain = Terms(
-            provider,
-            governor,
-            wait=wait,
-            on_refusal=on_refusal,
-            govern_loopback=govern_loopback,
-            ungoverned=ungoverned,
-            on_event=on_event,
-            key=key,
-            priority=priority,
-            clock=clock,
-        )
-        self.kit.reject_foreign("transport", transport)
-        warn_of_bypass()
-        self._inner = self.kit.async_transport() if transport is None else cast("httpx2.AsyncBaseTransport", transport)
+    _inner: "httpx2.AsyncBaseTransport"
+
+    def _default_inner(self) -> "httpx2.AsyncBaseTransport":
+        return self.kit.async_transport()
 
     async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""
@@ -353,7 +334,7 @@ class AsyncTransport(_AnyTransport, Generic[Inner]):
         await self._inner.__aexit__(kind, error, traceback)
 
 
-def above(kind: type[_AnyTransport], client: object, inner: object, terms: TermsOf, url: "httpx2.URL") -> object:
+def above(kind: type[_AnyTransport[object]], client: object, inner: object, terms: TermsOf, url: "httpx2.URL") -> object:
     """A governed transport that sends a request to this URL through `inner` of a client; `inner` itself if no permit is needed.
 
     None is needed if the client takes permits already, and if the host has no provider.

@@ -5,7 +5,7 @@ Protocols: sd_listen_fds(3) and sd_notify(3) of systemd.
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -19,13 +19,13 @@ _MAX_SOCKETS: Final = 16
 _HANDED_OVER: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
-def inherited_sockets(environment: MutableMapping[str, str] = os.environ) -> dict[str, socket.socket]:
+def inherited_sockets() -> dict[str, socket.socket]:
     """The listening sockets that systemd has handed over to this process, by name (`FileDescriptorName=`); none without it.
 
     Two sockets of one name are an error, as is one that does not listen: raises `ConfigError`. The variables are removed, so
     that programs that this process starts do not take the sockets for theirs.
     """
-    said = {name: environment.pop(name, "") for name in _HANDED_OVER}
+    said = {name: os.environ.pop(name, "") for name in _HANDED_OVER}
     if said["LISTEN_PID"] != str(os.getpid()):
         return {}
     count = said["LISTEN_FDS"]
@@ -54,17 +54,17 @@ def _check(name: str, descriptor: int) -> None:
 
 
 @contextmanager
-def notified(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
+def notified() -> Iterator[None]:
     """Tells the service manager that the daemon is ready, and at the end that it stops. No effect without a manager."""
-    _notify(environment, b"READY=1")
+    _notify(b"READY=1")
     try:
         yield
     finally:
-        _notify(environment, b"STOPPING=1")
+        _notify(b"STOPPING=1")
 
 
-def _notify(environment: Mapping[str, str], state: bytes) -> None:
-    address = environment.get("NOTIFY_SOCKET", "")
+def _notify(state: bytes) -> None:
+    address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
     # A manager that has gone, or that does not read, must not keep the daemon from its work.

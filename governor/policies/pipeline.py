@@ -286,7 +286,7 @@ class Pipeline(OwnParts):
     def force_breaker(self, now: Instant, until: Instant | None) -> None:
         """Opens the breaker until that instant, or closes it (None). Nothing may be lent."""
         if until is None:
-            self.own_breaker().force_closed(now)
+            self.own_breaker().force_closed()
         else:
             self.own_breaker().force_open(now, until)
         self.regate()

@@ -26,7 +26,6 @@ import msgspec
 
 from governor._lazy import NOTHING, always, part, plain
 from governor._units import HOUR, NEVER, SECOND, Duration, DurationLike, Instant
-from governor.errors import ConfigError
 from governor.policies import _checks
 
 #: The most slots of requests and of reservations; of retries, one more or less.
@@ -52,7 +51,7 @@ class RetryBudget(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _checks.integers(self)
-        _share("share", self.share)
+        _checks.multiple("share", self.share, maximum=1000)
         _checks.whole("floor", self.floor, minimum=0)
         _checks.span(self, "window", minimum=SECOND, maximum=HOUR)
 
@@ -274,8 +273,3 @@ class RetryBudgetPolicy(msgspec.Struct, eq=False, gc=False):
     def _at(self, now: Instant) -> Instant:
         self._latest = max(self._latest, now)
         return self._latest
-
-
-def _share(field: str, value: object) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1000:
-        raise ConfigError(field, value, "a number from 0 to 1000")

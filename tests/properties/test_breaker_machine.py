@@ -298,7 +298,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule()
     def an_operator_closes_it(self) -> None:
-        self.policy.force_closed(self.now)
+        self.policy.force_closed()
         self.model.force_closed()
 
     @rule()

@@ -256,7 +256,7 @@ class BreakerPolicy(msgspec.Struct, eq=False, gc=False):
         """Opens it until that instant, whatever its state; an open one gets another end. Then it probes as usual."""
         self._move(BreakerEvent.FORCED_OPEN, max(now, until))
 
-    def force_closed(self, now: Instant) -> None:
+    def force_closed(self) -> None:
         """Closes it, with its ramp, and forgets how often it has opened. A closed one does not change its status."""
         self.spells = 0
         if self.status is not BreakerStatus.CLOSED:

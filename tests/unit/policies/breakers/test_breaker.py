@@ -492,7 +492,7 @@ def test_these_are_all_the_changes_there_are() -> None:
 
 
 @pytest.mark.promise("R06")
-@pytest.mark.parametrize("force", [lambda policy: policy.force_open(T0, at(5)), lambda policy: policy.force_closed(T0)])
+@pytest.mark.parametrize("force", [lambda policy: policy.force_open(T0, at(5)), lambda policy: policy.force_closed()])
 @pytest.mark.parametrize("result", [Result.SUCCESS, Result.FAILURE])
 def test_the_outcome_of_a_call_from_before_an_operator_changed_the_state_changes_nothing(
     force: Callable[[BreakerPolicy], None], result: Result
@@ -530,7 +530,7 @@ def test_closing_a_closed_breaker_changes_nothing() -> None:
     policy = BreakerPolicy(Breaker())
     call(policy, T0, "ff")
     before = policy.state()
-    policy.force_closed(T0)
+    policy.force_closed()
 
     assert before == policy.state()
 
