@@ -128,7 +128,8 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     paused = False
     if pause is not None and (wait is None or word.broken):
         # A wait that has proved false is four times as long each time, as a pause is that the server does not ask for.
-        pause = max(pause, min(Duration((wait or 0) << (2 * word.broken)), MAX_SPELL_PAUSE))
+        longest = shared.max_hint if denied.banned else MAX_SPELL_PAUSE
+        pause = max(pause, min(Duration((wait or 0) << (2 * word.broken)), longest))
         paused = shared.own_cooldown().extend(now, *_spread(pause, random.random(), shared.max_hint))
     return _Learned(paused, changed or revealed, "scope" if alone else "provider")
 

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple, Protocol, get_args
 
-from governor._units import HOUR, SECOND, Duration
+from governor._units import HOUR, MINUTE, SECOND, Duration
 from governor.errors import ConfigError
 
 #: The longest span that is believed by default: what a server says beyond it counts as this long.
 MAX_HINT: Final = HOUR
 #: The wait after an answer that denies the call as rate limited and does not say for how long.
 MIN_WAIT: Final = SECOND
+#: The wait after an answer that says that the client is banned, and not until when. It grows while the ban lasts.
+BAN_WAIT: Final = Duration(5 * MINUTE)
 #: Units that remain, from which on a hint can wait.
 _MANY: Final = 256
 
@@ -65,6 +67,8 @@ class Hint(NamedTuple):
     name: str | None = None
     #: Whether the server does not say `retry_after`: it is then that of the dialect.
     assumed: bool = False
+    #: Whether the server says that the client is banned, and not until when. The wait grows while that lasts.
+    banned: bool = False
 
 
 def agree(found: list[Hint], wait: int) -> None:

@@ -15,7 +15,7 @@ from governor._units import MILLISECOND, SECOND, Duration
 from governor.hints.body import decode, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
-from governor.hints.hint import MAX_HINT, Headers, Hint, Scope, Severity, agree
+from governor.hints.hint import BAN_WAIT, MAX_HINT, Headers, Hint, Scope, Severity, agree
 from governor.hints.patterns import pattern
 from governor.hints.retry_after import ALWAYS_MEANT, denied_wait, longest_wait
 from governor.hints.values import (
@@ -28,6 +28,7 @@ from governor.hints.values import (
     least,
     listed,
     refilled_in,
+    shortened,
     span,
     split,
     values,
@@ -35,7 +36,6 @@ from governor.hints.values import (
 
 #: Hints of one answer; further ones are dropped, after those that forbid calls.
 MAX_HINTS: Final = 32
-_MAX_NAME: Final = 128
 
 
 def read_hints(
@@ -119,20 +119,24 @@ class _Answer:
         wait, assumed = self._wait(form), False
         if self._has_guessed:
             agree(found, wait)
-        if wait <= 0:
+        unsaid = wait <= 0
+        if unsaid:
             wait, assumed = self._until(found)
         else:
             # A limit of which the answer does not say what remains may be the one that denies the call.
             for hint in found:
                 if hint.remaining is None and hint.reset is not None and hint.reset > wait:
                     wait = hint.reset
-        limit, window = None, None
+        limit, window, banned = None, None, False
         if self._has_body:
-            from governor.hints.wording import limit_of
+            from governor.hints.wording import limit_of, says_ban
 
             limit, window = limit_of(self._document()) or (None, None)
+            banned = unsaid and says_ban(self._document())
+        if banned:
+            wait, assumed = max(wait, BAN_WAIT), False
         held = Duration(min(wait, self._max_hint))
-        return Hint("requests", limit, None, None, held, _THROTTLED, window=window, assumed=assumed)
+        return Hint("requests", limit, None, None, held, _THROTTLED, window=window, assumed=assumed, banned=banned)
 
     def is_throttled(self) -> bool:
         if self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled):
@@ -271,7 +275,7 @@ class _Answer:
             wait = self._span(reset if reset > 0 else window if window > 0 else self._dialect.wait)
             self._has_guessed = self._has_guessed or reset <= 0 < window
         return Hint(
-            dimension if len(dimension) <= _MAX_NAME else dimension[:_MAX_NAME],
+            dimension if len(dimension) <= MAX_LENGTH else dimension[:MAX_LENGTH],
             limit,
             remaining,
             None if until is None else Duration(until),
@@ -279,7 +283,7 @@ class _Answer:
             _EXHAUSTED if exhausted else _NOTICE,
             scope,
             None if window <= 0 or window == VERY_LONG else Duration(window),
-            None if name is None else name if len(name) <= _MAX_NAME and name.isascii() else _short(name),
+            None if name is None else name if len(name) <= MAX_LENGTH and name.isascii() else shortened(name),
             exhausted and reset <= 0 and window <= 0,
         )
 
@@ -387,11 +391,6 @@ def _reading_fields() -> ModuleType:
     from governor.hints import ratelimit_fields
 
     return ratelimit_fields
-
-
-def _short(name: str) -> str:
-    """The text of a name that can be kept, and sent to a daemon: libraries read bytes that are not UTF-8 as lone surrogates."""
-    return name[:_MAX_NAME].encode("utf-8", "replace").decode()
 
 
 def _span(text: str, clock: Clock, unit: int = SECOND) -> int:

@@ -5,8 +5,10 @@ A sentence is read in lower case, in time linear in it.
 
 from typing import Final
 
-from governor._units import DAY, MILLISECOND, MINUTE, SECOND, Duration
+from governor._units import MILLISECOND, MINUTE, SECOND, Duration
+from governor.hints.bans import says_banned
 from governor.hints.body import MAX_CHARACTERS
+from governor.hints.moments import wait_until
 from governor.hints.patterns import pattern
 from governor.hints.values import Clock, span
 
@@ -30,6 +32,7 @@ _SAID: Final = pattern(
     r"|(?:\A(?:the )?|[:.(] ?|max(?:imum)? |(?:request|call|api|query|access|sending|message)s? )rate exceeded"
     r"|only (?:one|[0-9]{1,6}) (?:\w+ ){0,2}(?:requests?|calls?) (?:\w+ ){0,8}(?:at a time|per (?:second|minute|hour|day))"
     r"|(?:rate|request) threshold exceeded"
+    r"|(?:sen[dt]|sending|ma[kd]e|making) more than [0-9,]{1,9} (?:\w+ )?(?:requests|calls|queries) (?:per|in|within|an?) "
     r"|calls? (?:is |are )?limited|not permit further calls|reduce (?:your|the) request rate|please slow down"
     r"|banned until|banned for (?:flood|too many)|temporar(?:y|ily) (?:lockout|locked out|banned)"
     r"|over developer|developer over (?:qps|rate)"
@@ -83,7 +86,7 @@ _SENTENCE: Final = pattern(
     r"(?:again|regain access|retry|availab(?:le|ility)|resets?|renewed|wait|banned|blocked|throttled|suspended|disabled|expires"
     r"|try after|request (?:this |it )?after|access (?:\w+ ){0,2}after|replenished|timed out"
     r"|will last|remaining (?:period|time))"
-    r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[]"
+    r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[=]"
     r"(?:(?P<clock>[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
     r"|(?P<date>[0-9]{4}-(?:[0-9]{2}|[a-z]{3})-[0-9]{2}(?:t| (?:at )?)[0-9:.]{5,18}(?:z|[+-][0-9]{2}:?[0-9]{2})?"
     r"|(?:[a-z]{3} [a-z]{3} [0-9]{1,2}|[0-9]{1,2} [a-z]{3}) [0-9]{4} [0-9:]{8}(?: (?:utc|gmt(?:[+-][0-9]{4})?))?)"
@@ -99,29 +102,31 @@ _LIMIT: Final = pattern(
     r"(?:per (?:user|ip|key|client|account) )?"
     r"(?:per|/|an?|each|every) ?([0-9]{1,5}(?= ?[smh]))? ?(seconds?|secs?|s|minutes?|mins?|m|hours?|h)(?![a-z0-9])"
 )
+#: As Apigee says a limit: `MessageRate{capacity=80, period=Minutes}`, `Allowed rate : 5ps`.
+_CAPACITY: Final = pattern(r"(?:messagerate\{capacity=|allowed rate ?: ?)([0-9]{1,9})(?:, ?(?:message)?period=|p)([smh])")
 #: A wait in the other languages, in a text that says "again" or "wait": "in 20 Sekunden", "через 30 секунд", "30秒后".
 _AGAIN_ELSEWHERE: Final = pattern(
     r"erneut|wieder|wart|réessay|patiente|attend|nuevo|intent|esper|novamente|tente|aguard|riprov|attend|повтор|попроб|подожд|再|等|다시|お待ち"
 )
 _WAIT_ELSEWHERE: Final = pattern(
-    r"\b(?:in|nach|noch|en|em|por|após|tra|fra|dopo|через)\s([0-9]{1,6})\s?(?:(sekunde|segundo|secondi|секунд)|minuten\b|minut[oi]|минут)"
-    r"|\b(?:dans|après)\s([0-9]{1,6})\s?(?:(seconde)|minute)|([0-9]{1,6})\s?(?:(秒|초)|分|분)钟?\s?(?:后|後|之后|以后|후|뒤)"
+    r"\b(?:in|nach|noch|en|em|por|após|tra|fra|dopo|через|esper[aei]r?|aguard[ae]r?|warten(?: sie)?|подождите)"
+    r"\s([0-9]{1,6})\s?(?:(sekunde|segundo|secondi|секунд)|minuten\b|minut[oi]|минут)"
+    r"|\b(?:dans|après|attende[zr]|patiente[zr])\s([0-9]{1,6})\s?(?:(seconde)|minute)|([0-9]{1,6})\s?(?:(秒|초)|分|분)钟?\s?(?:后|後|之后|以后|후|뒤)"
 )
 _NEXT_ELSEWHERE: Final = pattern(r"(?:siguiente|próximo|prochaine|nächsten?|prossimo|следующ\w{1,4}|下一) ?(?:minut|分钟)")
 #: A number without a unit is a wait after these words only.
-_MEANS_WAIT: Final = pattern(r"(?:after|in|until|for)[ :~]+[0-9.]+$")
+_MEANS_WAIT: Final = pattern(r"(?:after|in|until|for)[ :~=]+[0-9.]+$")
 #: Digits of a number that is a date.
 _EPOCH_DIGITS: Final = 10
 #: Commas of numbers, `1,640 seconds`.
 _THOUSANDS: Final = pattern(r",(?<=[0-9],)(?=[0-9]{3}(?![0-9]))")
-_MIDNIGHT: Final = pattern(r"(?:tomorrow|again|until|resets?|renew\w*|replenish\w*)[^.]{0,24} midnight[^.]{0,8} (?:utc|gmt)")
 _IS_SPAN: Final = pattern(r"(?:in|for)[ :~]+[0-9:]+$")
 _PART: Final = pattern(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(?:more )?(ms|milli|[\u00b5\u03bcun]s|[smhd])")
 
 
 def says_rate_limited(text: str) -> bool:
     """Whether a text, in lower case, has a sentence that says "rate limited"."""
-    if _SAID.search(text) is not None or _SAID_ELSEWHERE.search(text) is not None:
+    if _SAID.search(text) is not None or _SAID_ELSEWHERE.search(text) is not None or says_banned(text):
         return True
     spent = _SPENT.search(text) if any(word in text for word in _SPENT_WORDS) else None
     return spent is not None and _OTHER_THING.search(text, max(0, spent.start() - _NEAR), spent.end() + _NEAR) is None
@@ -131,6 +136,8 @@ def limits_in(text: str) -> list[tuple[Duration, int]]:
     """The windows and the limits that a text names: `15 requests per second`. Those of tokens are none of requests."""
     lower = text[:MAX_CHARACTERS].lower()
     found = [] if "token" in lower else _LIMIT.findall(lower)
+    if "allowed rate" in lower:
+        found += [(amount, "1", unit) for amount, unit in _CAPACITY.findall(lower)]
     return [(Duration(int(many or 1) * _scale(unit[0])), int(amount)) for amount, many, unit in found]
 
 
@@ -139,7 +146,7 @@ def wait_in(text: str, clock: Clock) -> int:
     text = text[:MAX_CHARACTERS].lower()
     if "," in text:
         text = _THOUSANDS.sub("", text)
-    longest = DAY - clock() % DAY if "midnight" in text and _MIDNIGHT.search(text) is not None else -1
+    longest = -1
     for found in _SENTENCE.finditer(text):
         if found["span"] is not None:
             parts = _PART.findall(found["span"])
@@ -156,6 +163,7 @@ def wait_in(text: str, clock: Clock) -> int:
         else:
             continue
         longest = max(longest, wait)
+    longest = wait_until(text, clock, longest)
     return longest if longest >= 0 else _wait_elsewhere(text)
 
 

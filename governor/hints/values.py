@@ -318,3 +318,8 @@ def refilled_in(rate: str | None, missing: int) -> int:
     """How long so many units take to come back at a rate per second; -1 if that is not said."""
     per_million = None if rate is None else number(rate.strip(), 1_000_000)
     return -1 if not per_million or missing <= 0 else min(-(-missing * 10**12 // per_million), VERY_LONG)
+
+
+def shortened(name: str) -> str:
+    """The text of a name that can be kept, and sent to a daemon: libraries read bytes that are not UTF-8 as lone surrogates."""
+    return name[:MAX_LENGTH].encode("utf-8", "replace").decode()

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from governor._units import MILLISECOND, MINUTE, SECOND, Duration
+from governor.hints.bans import is_ban, says_banned
 from governor.hints.body import MAX_CHARACTERS, decode
 from governor.hints.patterns import pattern
 from governor.hints.sentences import limits_in, says_rate_limited, wait_in
@@ -24,6 +25,7 @@ _CODE: Final = pattern(
     r"throttl|(?<!decline)ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
     r"|(?:query|request|call|access|usage)s?overlimit|over(?:global|rate|request|usage|plan)limit|frequentlyaccess|toofrequent|bandwidthlimit|limitexceededexception|slowdown"
     r"|(?:^|api|call|request|query|message)rateexceeded|servicerequestsexceed|exceeded(?:api|account)\w{0,12}allowance|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
+    r"|maxconcurrentreq|concurren(?:t|cy)(?:requests?|calls)?(?:limit)?(?:exceed|reached)"
     r"|(?:^(?:second|minute|hour|day|month)|usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
     r"|(?<!storage)(?<!disk)(?<!space)(?<!instance)(?<!service)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
@@ -56,7 +58,7 @@ _SIGNS: Final = frozenset(
 )
 _MESSAGES: Final = frozenset(
     {"msg", "message", "errmsg", "errormsg", "errormessage", "statusmsg", "statusmessage", "errordescription", "info", "reason"}
-    | {"detail", "result", "description", "submsg", "retmsg", "resmsg", "descripcion"}
+    | {"detail", "result", "description", "statusdescription", "submsg", "retmsg", "resmsg", "descripcion"}
 )
 _ENVELOPES: Final = frozenset({"response", "status", "baseresp", "header", "meta", "error", "errorresponse"})
 _FAILURES: Final = frozenset({"error", "fail", "failed", "failure", "nok", "false"})
@@ -76,7 +78,7 @@ _WAIT_KEY: Final = pattern(
 _RESET_KEY: Final = pattern(
     r"x?(?:rate)?(?:limit)?(?:resets?(?:ms|sec|seconds)?(?:at|on|time|timestamp|date)?(?:utc)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until|un(?:banned|blocked|locked)at)$"
     r"|(?:period|window|interval)ends?(?:at|time|date)?$"
-    r"|ratelimitnext$|endtime$|next(?:valid)?(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
+    r"|ratelimitnext$|endtime$|(?:ban|block)?expire[sd]?(?:at|on|in|time)$|(?:ratelimit)?next(?:valid)?(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
 )
 _MILLISECONDS: Final = ("ms", "milli")
 
@@ -136,13 +138,25 @@ def _is_429(named: Sequence[tuple[str, object]]) -> bool:
 
 def _text_fails(text: str) -> bool:
     """Whether a text of an answer that succeeded is an error: a line that begins so, or XML whose first elements are."""
-    if text[:5].lower() == "error" and len(text) <= _MAX_LINE:
-        return says_rate_limited(text.lower())
+    if len(text) <= _MAX_LINE and (says_banned(lower := text.lower()) or (lower[:5] == "error" and says_rate_limited(lower))):
+        return True
     first = list(islice(_elements(text), _MAX_FAULT))
     if "<fault>" in text[:_MAX_LINE]:  # XML-RPC names the parts of a fault in elements of their own.
         return any(_says_throttled(leaf) for leaf in first)
     said = (leaf for leaf in first if _FAULT_KEY.search(leaf.key) is not None)
     return any(_says_throttled(leaf) or leaf.value == "banned" for leaf in said)  # As AniDB says it.
+
+
+def says_ban(document: object) -> bool:
+    """Whether a decoded JSON body, or a text, of a denial says that the client is banned."""
+    if isinstance(document, str):
+        return says_banned(document[:MAX_CHARACTERS].lower()) or any(_is_ban(leaf) for leaf in _elements(document))
+    return any(_is_ban(leaf) for leaf in _leaves(document))
+
+
+def _is_ban(leaf: _Leaf) -> bool:
+    value = leaf.value
+    return isinstance(value, str) and (says_banned(value[:MAX_CHARACTERS].lower()) or is_ban(_letters(value)))
 
 
 def _is_failure(name: str, value: object) -> bool:
@@ -161,7 +175,8 @@ def is_code(text: str) -> bool:
     """Whether a code means "rate limited": `ThrottlingException`, `rate_limited`, `com.amazon#SlowDown`."""
     if text.startswith(("urn:", "http://", "https://")):  # A type of RFC 9457.
         text = re.split("[:/]", text)[-1]
-    return _CODE.search(_letters(text.partition(":")[0].rpartition("#")[2])) is not None
+    letters = _letters(text.partition(":")[0].rpartition("#")[2])
+    return _CODE.search(letters) is not None or is_ban(letters)
 
 
 def wait_of(document: object, clock: Clock) -> int:
@@ -233,7 +248,7 @@ def _wait(leaf: _Leaf, clock: Clock) -> int:
     value = leaf.value
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return -1
-    if isinstance(value, str) and " " in value and (said := wait_in(value, clock)) >= 0:
+    if isinstance(value, str) and (" " in value or "=" in value) and (said := wait_in(value, clock)) >= 0:
         return said
     found = _WAIT_KEY.match(leaf.key)
     if found is None and (_RESET_KEY.match(leaf.key) is None or _has_units_left(leaf.of)):

@@ -81,7 +81,9 @@ GRANT = Grant(Instant(12), 3)
 REQUEST = InboundRequest(b"a" * 16, b"i" * 16)
 ENDPOINT = EndpointLimits("app:12#1", "export", ("5/minute burst 5", "2 in flight"))
 
-HINT = Hint("tokens", 60, 0, SECOND, MINUTE, Severity.THROTTLED, scope="scope", window=MINUTE, name="daily", assumed=True)
+HINT = Hint(
+    "tokens", 60, 0, SECOND, MINUTE, Severity.THROTTLED, scope="scope", window=MINUTE, name="daily", assumed=True, banned=True
+)
 ANSWERED = Answered(GRANT, 429, Rejection.LIMITED, at=Instant(7))
 #: What a member says: each message, and each outcome, with as much as it can hold.
 SAID: Final[list[FromMember]] = [

@@ -376,25 +376,36 @@ async def test_a_long_wait_that_the_provider_documents_says_how_long_its_window_
 
 
 @pytest.mark.promise("R15")
-async def test_a_wait_that_has_proved_false_is_four_times_as_long_each_time_whatever_earlier_calls_did() -> None:
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "waits"),
+    [
+        (429, {"retry-after": "15"}, None, (15, 60, 240, 300, 300)),
+        (403, {}, b"Your IP address has been banned.", (300, 1_200, 3_600)),
+    ],
+    ids=["wait", "ban"],
+)
+async def test_a_wait_that_has_proved_false_is_four_times_as_long_each_time_whatever_earlier_calls_did(
+    status: int, headers: dict[str, str], body: bytes | None, waits: tuple[int, ...]
+) -> None:
     sent: list[float] = []
     async with governed() as governor:
         earlier = granted(ask(governor))
-        end = anyio.current_time() + 1500
+        end = anyio.current_time() + 1.1 * sum(waits) + 1
         while (now := anyio.current_time()) < end:
             answer = ask(governor)
             if isinstance(answer, Denied):
                 await anyio.sleep(answer.retry_after or 1.0)
                 continue
             sent.append(now)
-            answer.hints(read_hints("acme", 429, {"retry-after": "15"}, now=1.7e9 + now))
+            answer.hints(read_hints("acme", status, headers, now=1.7e9 + now, body=body))
             answer.record(status=429)
             if len(sent) == 1:
                 # Granted before the wait: that it succeeds does not show that the wait was true.
                 earlier.record(status=200)
     gaps = [later - earlier for earlier, later in pairwise(sent)]
 
-    assert all(least <= gap <= least * 1.1 for gap, least in zip(gaps, (15, 60, 240, 300, 300), strict=False))
+    assert len(gaps) == len(waits)
+    assert all(least <= gap <= least * 1.1 for gap, least in zip(gaps, waits, strict=True))
 
 
 @pytest.mark.promise("R15")
