@@ -7,6 +7,8 @@ observer that fails is dropped; the program does not notice.
 import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from operator import methodcaller
 from typing import Any, Final, Protocol, final
@@ -17,6 +19,8 @@ _log: Final = logging.getLogger("governor")
 MAX_OBSERVED: Final = 64 * 1024 * 1024
 #: The number of bytes that are decoded at a time.
 _AT_ONCE: Final = 65_536
+#: The number of bytes that are given at a time to what may make 32,768 times as many of them.
+_SLICE: Final = 256
 
 
 class Observer(Protocol):
@@ -80,42 +84,52 @@ def _decoder(encoding: str | None) -> Callable[[bytes], Iterable[bytes]] | None:
         case "identity":
             return None
         case "gzip" | "x-gzip" | "deflate":
-            return _Inflating().decode
+            return _inflating()
         case "br":
-            decompressor = import_module("brotli").Decompressor()
-            return lambda data: (decompressor.process(data),)
+            # Before brotli 1.2 there is no limit: TypeError.
+            return _in_parts(partial(import_module("brotli").Decompressor().process, output_buffer_limit=_AT_ONCE))
         case "zstd":
             return _zstd()
         case other:
             raise ValueError(other)
 
 
+def _in_parts(decode: Callable[[bytes], bytes]) -> Callable[[bytes], Iterator[bytes]]:
+    """Decodes data with what returns a bounded part at a time, and the rest, without further data, until nothing is left."""
+
+    def parts(data: bytes) -> Iterator[bytes]:
+        while part := decode(data):
+            yield part
+            data = b""
+
+    return parts
+
+
 def _zstd() -> Callable[[bytes], Iterable[bytes]]:
-    try:
-        decompressor: Any = import_module("compression.zstd").ZstdDecompressor()
-    except ModuleNotFoundError:
-        decompressor = import_module("zstandard").ZstdDecompressor().decompressobj()
-    return lambda data: (decompressor.decompress(data),)
+    for name in ("compression.zstd", "backports.zstd"):
+        with suppress(ModuleNotFoundError):
+            return _limited(import_module(name).ZstdDecompressor())
+    # It has no limit. Four bytes may stand for 128 KiB (RFC 8878, section 3.1.1.2).
+    decode = import_module("zstandard").ZstdDecompressor().decompressobj().decompress
+    return lambda data: (decode(data[at : at + _SLICE]) for at in range(0, len(data), _SLICE))
 
 
-@final
-class _Inflating:
-    """gzip, zlib, or, as some servers send it, deflate without a header. A long run of one byte is decoded in parts."""
+def _limited(zstd: Any) -> Callable[[bytes], Iterable[bytes]]:
+    return _in_parts(lambda data: b"" if zstd.eof else zstd.decompress(data, _AT_ONCE))
 
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        self._first = True
 
-    def decode(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            try:
-                part = self._zlib.decompress(data, _AT_ONCE)
-            except zlib.error:
-                if not self._first:
-                    raise
-                self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
-                part = self._zlib.decompress(data, _AT_ONCE)
-            self._first = False
-            data = self._zlib.unconsumed_tail
-            if part:
-                yield part
+def _inflating() -> Callable[[bytes], Iterable[bytes]]:
+    """gzip, zlib, or, as some servers send it, deflate without a header."""
+    inflating: Any = None
+
+    def inflate(data: bytes) -> Iterator[bytes]:
+        nonlocal inflating
+        if inflating is None:
+            # Without a header, this would begin a block that is of no kind, or has padding: no compressor writes that.
+            has_header = data[0] == 0x1F or data[0] & 15 == zlib.DEFLATED
+            inflating = zlib.decompressobj(zlib.MAX_WBITS | 32 if has_header else -zlib.MAX_WBITS)
+        while part := inflating.decompress(data, _AT_ONCE):
+            yield part
+            data = inflating.unconsumed_tail
+
+    return inflate

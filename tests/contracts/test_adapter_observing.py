@@ -1,12 +1,14 @@
 """The contract of every HTTP adapter for what is read of a request and of its answer without changing either."""
 
 import gzip
+import sys
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from governor_client._observed import Observer
+from governor_client._observed import Observation, Observer
 from governor_client._operation import Operation
 from governor_client._request import Request
 from tests.contracts.adapters import Driver
@@ -15,6 +17,10 @@ from tests.support.provider import End, Provider, Reply, status, stream
 
 BODY = b'{"usage": {"total_tokens": 7}}' * 100
 ZIPPED = gzip.compress(BODY)
+
+
+#: More than is decoded at a time, in one run that compresses well.
+MANY = 20_000_000
 
 
 class Seen:
@@ -114,3 +120,44 @@ def test_a_stream_that_breaks_off_or_is_abandoned_is_not_whole(
     counted(session.governor)
 
     assert [(b"po", [False])] == [(each.body, each.ends) for each in seen]
+
+
+class Parts(list[bytes]):
+    """The parts of a body that can be decoded."""
+
+    feed = list[bytes].append
+
+    def end(self, *, whole: bool) -> None:
+        assert whole
+
+
+def _raw_deflate(body: bytes) -> bytes:
+    return zlib.compress(body, 1)[2:-4]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "module", "fast", "missing"),
+    [
+        ("gzip", "gzip", [1], None),
+        ("deflate", "zlib", [1], None),
+        ("deflate", __name__, [], None),
+        ("br", "brotli", [0, 1], None),  # The mode comes first.
+        ("zstd", "backports.zstd", [], None),
+        ("zstd", "zstandard", [], "backports.zstd"),
+    ],
+)
+def test_a_body_is_decoded_in_parts_of_bounded_size(
+    encoding: str, module: str, fast: list[int], missing: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compress = _raw_deflate if module == __name__ else pytest.importorskip(module).compress
+    if missing is not None:
+        monkeypatch.setitem(sys.modules, missing, None)
+        monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    parts = Parts()
+    observation, packed = Observation([parts], encoding), compress(BODY + bytes(MANY), *fast)
+    for at in (*range(100), slice(100, None)):
+        observation.saw(packed[at] if isinstance(at, slice) else packed[at : at + 1])
+    observation.end(whole=True)
+
+    assert BODY + bytes(MANY) == b"".join(parts)
+    assert max(map(len, parts)) < MANY / 2
