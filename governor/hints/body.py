@@ -1,8 +1,14 @@
 """Small bodies: JSON and text. A value is found by its path: `$.error.details[].retryDelay` visits every element of a list."""
 
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from governor.hints.leaves import Leaf
 
 #: Bytes of a body that is read; the hints of no provider are in a larger one.
 MAX_BODY: Final = 65_536
@@ -12,6 +18,37 @@ MAX_CHARACTERS: Final = 2_048
 _MARK: Final = b"\xef\xbb\xbf"
 #: Values that one path finds.
 MAX_FOUND: Final = 64
+
+
+class Body:
+    """The body of an answer, which is decoded and taken apart when it is first asked for."""
+
+    __slots__ = ("_data", "_document", "_leaves")
+
+    def __init__(self, data: bytes) -> None:
+        self._data: bytes | None = data
+        self._document: object = None
+        self._leaves: list[Leaf] | None = None
+
+    def document(self) -> object:
+        """What `decode` makes of it."""
+        if self._data is not None:
+            self._document, self._data = decode(self._data), None
+        return self._document
+
+    def leaves(self) -> "list[Leaf]":
+        """The values of the document that have no parts, and a text with its elements."""
+        if self._leaves is None:
+            self._leaves = _reader()(self.document())
+        return self._leaves
+
+
+@cache
+def _reader() -> "Callable[[object], list[Leaf]]":
+    """`leaves_of`, loaded on first use: most bodies are only searched by path."""
+    from governor.hints.leaves import leaves_of
+
+    return leaves_of
 
 
 def decode(body: bytes | None) -> object:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Final
 
 from governor._units import MILLISECOND, SECOND, Duration
-from governor.hints.body import decode, texts
+from governor.hints.body import Body, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import BAN_WAIT, MAX_HINT, Headers, Hint, Scope, Severity, agree
@@ -77,7 +77,7 @@ def counts_toward_ban(provider: str | Dialect, status: int, headers: Headers) ->
 class _Answer:
     """An answer while it is read."""
 
-    __slots__ = ("_body", "_clock", "_decoded", "_dialect", "_has_body", "_has_guessed", "_headers", "_max_hint", "_status")
+    __slots__ = ("_body", "_clock", "_dialect", "_has_guessed", "_headers", "_max_hint", "_status")
 
     def __init__(
         self, dialect: Dialect, status: int, headers: Headers, body: bytes | None, now: float, max_hint: Duration
@@ -87,18 +87,16 @@ class _Answer:
         self._headers = headers
         self._clock = Clock(headers, now)
         self._max_hint = max_hint
-        self._body = body
-        self._has_body = body is not None
+        self._body = None if body is None else Body(body)
         #: Whether a limit is held for as long as its window, because its reset is not said.
         self._has_guessed = False
-        self._decoded: object = None
 
     def hints(self, form: Form) -> tuple[Hint, ...]:
         throttled = self._status in self._dialect.throttled_statuses or self.is_throttled()
         scope = self._scope() if self._dialect.provider_wide else self._dialect.scope
         found: list[Hint] = []
         for reader in form.throttled_readers if throttled else form.readers:
-            if self._has_body or not reader.only_in_body:
+            if self._body is not None or not reader.only_in_body:
                 found += self._limit(reader, scope, throttled)
         for field in form.fields:
             found += self._fields(field, self._headers.get(field.state), scope)
@@ -107,7 +105,7 @@ class _Answer:
         else:
             if self._has_guessed:
                 agree(found, -1)
-            if (form.waits or self._has_body) and (wait := self._stated_wait(form)) > 0:
+            if (form.waits or self._body is not None) and (wait := self._stated_wait(form)) > 0:
                 found.append(Hint("requests", retry_after=self._span(wait), severity=_PAUSE))
         if len(found) > MAX_HINTS:
             found.sort(key=lambda hint: hint.retry_after or 0, reverse=True)
@@ -128,11 +126,10 @@ class _Answer:
                 if hint.remaining is None and hint.reset is not None and hint.reset > wait:
                     wait = hint.reset
         limit, window, banned = None, None, False
-        if self._has_body:
-            from governor.hints.wording import limit_of, says_ban
-
-            limit, window = limit_of(self._document()) or (None, None)
-            banned = unsaid and says_ban(self._document())
+        if self._body is not None:
+            wording = _reading_wording()
+            limit, window = wording.limit_of(self._body.leaves()) or (None, None)
+            banned = unsaid and wording.says_ban(self._body.leaves())
         if banned:
             wait, assumed = max(wait, BAN_WAIT), False
         held = Duration(min(wait, self._max_hint))
@@ -142,20 +139,17 @@ class _Answer:
         if self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled):
             return True
         if self._status >= 400:
-            from governor.hints.wording import is_code, says_throttled, wait_of
-
+            wording = _reading_wording()
             code = next((said for name in _CODES if (said := self._headers.get(name)) is not None), None)
-            if (code is not None and is_code(code[:MAX_LENGTH])) or self._headers.get(_DENIED) is not None:
+            if (code is not None and wording.is_code(code[:MAX_LENGTH])) or self._headers.get(_DENIED) is not None:
                 return True
-            # Of a resource, words such as "quota exceeded" do not mean the rate of calls, unless a wait is beside them.
-            if not says_throttled(self._document()):
+            if self._body is None or not wording.says_throttled(self._body.leaves()):
                 return False
-            return self._status not in _OF_A_RESOURCE or wait_of(self._document(), self._clock) > 0
-        if not self._has_body:
+            # Of a resource, words such as "quota exceeded" do not mean the rate of calls, unless a wait is beside them.
+            return self._status not in _OF_A_RESOURCE or wording.wait_of(self._body.leaves(), self._clock) > 0
+        if self._body is None:
             return False
-        from governor.hints.wording import says_failed
-
-        return says_failed(self._document())
+        return bool(_reading_wording().says_failed(self._body.document()))
 
     def holds_one_of(self, conditions: Iterable[Condition]) -> bool:
         for condition in conditions:
@@ -166,7 +160,7 @@ class _Answer:
     def _holds(self, condition: Condition) -> bool:
         if condition.where is None:
             return True
-        if not self._has_body if condition.where[0] == "$" else self._headers.get(condition.where) is None:
+        if self._body is None if condition.where[0] == "$" else self._headers.get(condition.where) is None:
             return condition.absent
         said = [text[:MAX_FIELD].strip().lower() for text in self._texts(condition.where)]
         if condition.absent:
@@ -310,7 +304,7 @@ class _Answer:
                 text = self._headers.get(name)
                 if text is not None and (wait := longest_wait(text, self._clock, unit)) > longest:
                     longest = wait
-        if self._has_body:
+        if self._body is not None:
             for source in self._dialect.waits:
                 if source[0] == "$":
                     longest = max(longest, self._latest(source, SECOND))
@@ -321,10 +315,8 @@ class _Answer:
         longest = self._stated_wait(form)
         for name, unit in form.denied_waits:
             longest = max(longest, denied_wait(name, self._headers.get(name) or "", self._clock, unit))
-        if self._has_body:
-            from governor.hints.wording import wait_of
-
-            longest = max(longest, wait_of(self._document(), self._clock))
+        if self._body is not None:
+            longest = max(longest, _reading_wording().wait_of(self._body.leaves(), self._clock))
         return longest
 
     def _until(self, found: list[Hint]) -> tuple[int, bool]:
@@ -340,14 +332,7 @@ class _Answer:
         if source[0] != "$":
             text = self._headers.get(source)
             return [] if text is None else [text]
-        return texts(self._document(), source) if self._has_body else []
-
-    def _document(self) -> object:
-        """The decoded body; None without one."""
-        if self._body is not None:
-            self._decoded = decode(self._body)
-            self._body = None
-        return self._decoded
+        return [] if self._body is None else texts(self._body.document(), source)
 
     def _first(self, source: str) -> str | None:
         return self._headers.get(source) if source[0] != "$" else next(iter(self._texts(source)), None)
@@ -391,6 +376,14 @@ def _reading_fields() -> ModuleType:
     from governor.hints import ratelimit_fields
 
     return ratelimit_fields
+
+
+@cache
+def _reading_wording() -> ModuleType:
+    """The reader of the wording of denials, loaded in the same way."""
+    from governor.hints import wording
+
+    return wording
 
 
 def _span(text: str, clock: Clock, unit: int = SECOND) -> int:

@@ -7,7 +7,7 @@ of a second, durations (`5s`), ISO 8601 dates, and milliseconds in headers of th
 from typing import Final
 
 from governor._units import MILLISECOND, SECOND, Duration
-from governor.hints.body import decode
+from governor.hints.body import Body
 from governor.hints.hint import MAX_HINT, Headers
 from governor.hints.values import MAX_DIGITS, VERY_LONG, Clock, span, values
 
@@ -68,7 +68,7 @@ def denied_wait(name: str, text: str, clock: Clock, unit: int) -> int:
     if text.lstrip()[:1] == "{":
         from governor.hints.wording import wait_of
 
-        return wait_of(decode(text.encode("utf-8", "replace")), clock)
+        return wait_of(Body(text.encode("utf-8", "replace")).leaves(), clock)
     return max((wait for value in values(text) if (wait := span(value, clock, unit=unit)) is not None), default=-1)
 
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from governor._units import MILLISECOND, MINUTE, SECOND, Duration
 from governor.hints.bans import says_banned
-from governor.hints.body import MAX_CHARACTERS
 from governor.hints.moments import wait_until
 from governor.hints.patterns import pattern
 from governor.hints.values import Clock, span
@@ -41,6 +40,11 @@ _SAID: Final = pattern(
     r"|(?<!not )exceed\w* [0-9]{1,9} times (?:per|an?|in [0-9]{1,9}) (?:second|minute|hour|day)"
     r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b|too_many_attempts"
 )
+#: Each of these sentences has one of these words: to look for them takes a twentieth of the time.
+_SAID_WORDS: Final = (
+    *("limit", "exceed", "too many", "wait", "again", "thrott", "usage", "only", "more than", "further calls", "request rate"),
+    *("slow down", "ban", "temporar", "developer", " too ", "frequen", "too_many"),
+)
 #: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian.
 _SAID_ELSEWHERE: Final = pattern(
     r"频繁|限流|每(?:秒|分钟|小时|天|日)\w{0,8}(?:最多|最大)\w{0,4}(?:访问|调用|请求)|超(?:过|出)\w{0,12}(?:请求|调用|访问)\w{0,2}次数|请求\w{0,6}暂时禁用"
@@ -56,6 +60,8 @@ _SAID_ELSEWHERE: Final = pattern(
     r"|l[ií]mite d[ei] (?:peticiones|solicitudes|consultas|llamadas|requisições|chamadas|requêtes|richieste|chiamate)"
     r"[^.]{0,40} (?:exced|super|alcanz|atingid|ultrapass|dépass|attei|raggiunt)"
 )
+#: Words of those that need no other letters than those of English.
+_SAID_WORDS_ELSEWHERE: Final = ("zu viele", "erreicht", "trop de ", "demasiad", "muitas", "tropp", "limite d")
 #: Sentences that say that a number is used up: that of the calls of some time, unless a word near says another thing.
 _SPENT: Final = pattern(
     r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
@@ -73,7 +79,7 @@ _SPENT: Final = pattern(
     r"|(?:requests|calls|queries) per|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries))"
     r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
 )
-#: Each of these sentences has one of these words: to look for them takes a twentieth of the time.
+#: The words of these sentences.
 _SPENT_WORDS: Final = ("quota", "limit", "exceed", "reach", "surpass", "requests are too many")
 _OTHER_THING: Final = pattern(
     r"storage|disk|space|records?\b|service quota|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload"
@@ -96,6 +102,24 @@ _SENTENCE: Final = pattern(
     r"|(?:an?|one|(?:the )?next) (?P<one>second|minute|hour|day)(?![a-z])"
     r"|(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?))(?![0-9])"
 )
+#: Each sentence that names a wait, or a moment, has one of these words.
+_WAIT_WORDS: Final = (
+    *("again", "access", "retry", "avail", "reset", "renew", "wait", "bann", "block", "thrott", "suspend", "disabl", "expire"),
+    *(
+        "after",
+        "replenish",
+        "timed out",
+        "will last",
+        "remaining",
+        "until",
+        " of ",
+        "refresh",
+        "resume",
+        "restored",
+        "continue",
+    ),
+    *("continue", "tomorrow", "back", "later", "try"),
+)
 #: A limit: "15 requests per second", "40 API calls / minute", "5 per 1 minute", "50/second".
 _LIMIT: Final = pattern(
     r"([0-9](?<![0-9.,:/-].)[0-9]{0,8}) ?(?:(?:\w{1,8} )?(?:requests?|calls?|queries|hits|times|messages) ?)?"
@@ -107,6 +131,11 @@ _CAPACITY: Final = pattern(r"(?:messagerate\{capacity=|allowed rate ?: ?)([0-9]{
 #: A wait in the other languages, in a text that says "again" or "wait": "in 20 Sekunden", "через 30 секунд", "30秒后".
 _AGAIN_ELSEWHERE: Final = pattern(
     r"erneut|wieder|wart|réessay|patiente|attend|nuevo|intent|esper|novamente|tente|aguard|riprov|attend|повтор|попроб|подожд|再|等|다시|お待ち"
+)
+#: Those of these words that need no other letters than those of English.
+_AGAIN_WORDS: Final = (
+    *("erneut", "wieder", "wart", "essay", "patient", "attend", "nuevo", "intent", "esper", "novamente", "tente", "aguard"),
+    "riprov",
 )
 _WAIT_ELSEWHERE: Final = pattern(
     r"\b(?:in|nach|noch|en|em|por|após|tra|fra|dopo|через|esper[aei]r?|aguard[ae]r?|warten(?: sie)?|подождите)"
@@ -126,26 +155,34 @@ _PART: Final = pattern(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(?:more )?(ms|milli|[\u00b5\
 
 def says_rate_limited(text: str) -> bool:
     """Whether a text, in lower case, has a sentence that says "rate limited"."""
-    if _SAID.search(text) is not None or _SAID_ELSEWHERE.search(text) is not None or says_banned(text):
+    if any(word in text for word in _SAID_WORDS) and _SAID.search(text) is not None:
+        return True
+    if (_is_elsewhere(text, _SAID_WORDS_ELSEWHERE) and _SAID_ELSEWHERE.search(text) is not None) or says_banned(text):
         return True
     spent = _SPENT.search(text) if any(word in text for word in _SPENT_WORDS) else None
     return spent is not None and _OTHER_THING.search(text, max(0, spent.start() - _NEAR), spent.end() + _NEAR) is None
 
 
 def limits_in(text: str) -> list[tuple[Duration, int]]:
-    """The windows and the limits that a text names: `15 requests per second`. Those of tokens are none of requests."""
-    lower = text[:MAX_CHARACTERS].lower()
-    found = [] if "token" in lower else _LIMIT.findall(lower)
-    if "allowed rate" in lower:
-        found += [(amount, "1", unit) for amount, unit in _CAPACITY.findall(lower)]
+    """The windows and the limits that a text, in lower case, names: `15 requests per second`.
+
+    Those of tokens are none of requests.
+    """
+    found = [] if "token" in text else _LIMIT.findall(text)
+    if "allowed rate" in text:
+        found += [(amount, "1", unit) for amount, unit in _CAPACITY.findall(text)]
     return [(Duration(int(many or 1) * _scale(unit[0])), int(amount)) for amount, many, unit in found]
 
 
 def wait_in(text: str, clock: Clock) -> int:
-    """The longest wait that a text names; -1 if it names none. In microseconds."""
-    text = text[:MAX_CHARACTERS].lower()
-    if "," in text:
-        text = _THOUSANDS.sub("", text)
+    """The longest wait that a text, in lower case, names; -1 if it names none. In microseconds."""
+    longest = -1
+    if any(word in text for word in _WAIT_WORDS):
+        longest = wait_until(text, clock, _spans_in(_THOUSANDS.sub("", text) if "," in text else text, clock))
+    return longest if longest >= 0 else _wait_elsewhere(text)
+
+
+def _spans_in(text: str, clock: Clock) -> int:
     longest = -1
     for found in _SENTENCE.finditer(text):
         if found["span"] is not None:
@@ -163,13 +200,17 @@ def wait_in(text: str, clock: Clock) -> int:
         else:
             continue
         longest = max(longest, wait)
-    longest = wait_until(text, clock, longest)
-    return longest if longest >= 0 else _wait_elsewhere(text)
+    return longest
+
+
+def _is_elsewhere(text: str, words: tuple[str, ...]) -> bool:
+    """Whether a text may be in another language than English: by its letters, or one of these words."""
+    return not text.isascii() or any(word in text for word in words)
 
 
 def _wait_elsewhere(text: str) -> int:
     """The longest wait that a text of another language names."""
-    if _AGAIN_ELSEWHERE.search(text) is None:
+    if not _is_elsewhere(text, _AGAIN_WORDS) or _AGAIN_ELSEWHERE.search(text) is None:
         return -1
     longest = -1 if _NEXT_ELSEWHERE.search(text) is None else MINUTE
     for groups in _WAIT_ELSEWHERE.findall(text):  # Of each language the amount, and the unit if it is a second.

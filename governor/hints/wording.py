@@ -3,23 +3,21 @@
 Providers without a dialect say so in their own structure, but in few words: `"code": "rate_limited"`, `"retry_after": 30`,
 `"Please try again in 1m26.4s"`. Codes include those of the AWS SDKs (botocore, `retries/standard.py`).
 
-Reading takes time linear in the body. Of one body `MAX_LEAVES` values are read, and `MAX_CHARACTERS` of each.
+What is read are the leaves of a body, in time linear in it.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from governor._units import MILLISECOND, MINUTE, SECOND, Duration
 from governor.hints.bans import is_ban, says_banned
-from governor.hints.body import MAX_CHARACTERS, decode
+from governor.hints.leaves import Leaf, elements_of, leaves_of, letters
 from governor.hints.patterns import pattern
 from governor.hints.sentences import limits_in, says_rate_limited, wait_in
 from governor.hints.values import MAX_LENGTH, Clock, count, span
-
-MAX_LEAVES: Final = 1_024
 
 _CODE: Final = pattern(
     r"throttl|(?<!decline)ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
@@ -65,8 +63,6 @@ _FAILURES: Final = frozenset({"error", "fail", "failed", "failure", "nok", "fals
 #: Values of an object of which a message is read, and characters of a message that may be a code.
 _MAX_PARTS: Final = 32
 _MAX_PHRASE: Final = 24
-#: An element of XML that has a text only: its name, or the name that an attribute gives it, and its text.
-_ELEMENT: Final = pattern(r'(?i)<(?:\w{1,16}:)?([\w.-]{1,64})(?: name="([\w.-]{1,64})")?[^<>]{0,128}>([^<>]{1,256})</')
 
 #: Keys of waits, without separators, and their unit.
 _WAIT_KEY: Final = pattern(
@@ -83,21 +79,9 @@ _RESET_KEY: Final = pattern(
 _MILLISECONDS: Final = ("ms", "milli")
 
 
-class _Leaf(NamedTuple):
-    """A value that has no parts: its key, in lower case and without separators, itself, and the object that it is in."""
-
-    key: str
-    value: object
-    of: Mapping[str, object]
-
-
-def says_throttled(document: object) -> bool:
-    """Whether a decoded JSON body, or a text, says in a code or in a sentence that the call is denied as rate limited."""
-    if isinstance(document, str):
-        return says_rate_limited(document[:MAX_CHARACTERS].lower()) or any(
-            _says_throttled(leaf) for leaf in _elements(document)
-        )
-    return any(_says_throttled(leaf) for leaf in _leaves(document))
+def says_throttled(leaves: Iterable[Leaf]) -> bool:
+    """Whether a body says in a code or in a sentence that the call is denied as rate limited."""
+    return any(map(_says_throttled, leaves))
 
 
 def says_failed(document: object) -> bool:
@@ -110,22 +94,22 @@ def says_failed(document: object) -> bool:
         return _text_fails(document)
     if not isinstance(document, dict):
         return False
-    named = [(_letters(key), value) for key, value in document.items()][:_MAX_PARTS]
+    named = [(letters(key), value) for key, value in document.items()][:_MAX_PARTS]
     within = [value for name, value in named if name in _ENVELOPES and isinstance(value, dict)]
-    return _fails(named) or any(_fails([(_letters(key), value) for key, value in one.items()][:_MAX_PARTS]) for one in within)
+    return _fails(named) or any(_fails([(letters(key), value) for key, value in one.items()][:_MAX_PARTS]) for one in within)
 
 
 def _fails(named: Sequence[tuple[str, object]]) -> bool:
     failed, said = False, _is_429(named)
     for name, value in named:
-        if (name in ("error", "errors") or (len(named) == 1 and name.endswith("error"))) and says_throttled([value]):
+        if (name in ("error", "errors") or (len(named) == 1 and name.endswith("error"))) and says_throttled(leaves_of([value])):
             return True
         if name in _SIGNS or (name == "result" and type(value) is int):
             failed = failed or _is_failure(name, value)
             said = said or (isinstance(value, str) and (name != "status" or value.isupper()) and is_code(value))
         elif name in _MESSAGES or (name == "data" and isinstance(value, str)):
             short = isinstance(value, str) and len(value) <= _MAX_PHRASE and is_code(value)
-            said = said or short or (isinstance(value, (str, list)) and says_throttled([value]))
+            said = said or short or (isinstance(value, (str, list)) and says_throttled(leaves_of([value])))
     return failed and said
 
 
@@ -140,23 +124,16 @@ def _text_fails(text: str) -> bool:
     """Whether a text of an answer that succeeded is an error: a line that begins so, or XML whose first elements are."""
     if len(text) <= _MAX_LINE and (says_banned(lower := text.lower()) or (lower[:5] == "error" and says_rate_limited(lower))):
         return True
-    first = list(islice(_elements(text), _MAX_FAULT))
+    first = list(islice(elements_of(text), _MAX_FAULT))
     if "<fault>" in text[:_MAX_LINE]:  # XML-RPC names the parts of a fault in elements of their own.
         return any(_says_throttled(leaf) for leaf in first)
     said = (leaf for leaf in first if _FAULT_KEY.search(leaf.key) is not None)
     return any(_says_throttled(leaf) or leaf.value == "banned" for leaf in said)  # As AniDB says it.
 
 
-def says_ban(document: object) -> bool:
-    """Whether a decoded JSON body, or a text, of a denial says that the client is banned."""
-    if isinstance(document, str):
-        return says_banned(document[:MAX_CHARACTERS].lower()) or any(_is_ban(leaf) for leaf in _elements(document))
-    return any(_is_ban(leaf) for leaf in _leaves(document))
-
-
-def _is_ban(leaf: _Leaf) -> bool:
-    value = leaf.value
-    return isinstance(value, str) and (says_banned(value[:MAX_CHARACTERS].lower()) or is_ban(_letters(value)))
+def says_ban(leaves: Iterable[Leaf]) -> bool:
+    """Whether a body of a denial says that the client is banned."""
+    return any(says_banned(leaf.lower) for leaf in leaves)
 
 
 def _is_failure(name: str, value: object) -> bool:
@@ -175,93 +152,63 @@ def is_code(text: str) -> bool:
     """Whether a code means "rate limited": `ThrottlingException`, `rate_limited`, `com.amazon#SlowDown`."""
     if text.startswith(("urn:", "http://", "https://")):  # A type of RFC 9457.
         text = re.split("[:/]", text)[-1]
-    letters = _letters(text.partition(":")[0].rpartition("#")[2])
-    return _CODE.search(letters) is not None or is_ban(letters)
+    code = letters(text.partition(":")[0].rpartition("#")[2])
+    return _CODE.search(code) is not None or is_ban(code)
 
 
-def wait_of(document: object, clock: Clock) -> int:
-    """The longest wait that a decoded body, or a text, of a denial names; -1 if it names none. In microseconds."""
-    if isinstance(document, str):
-        return max([wait_in(document, clock), *(_wait(leaf, clock) for leaf in _elements(document))])
-    return max((_wait(leaf, clock) for leaf in _leaves(document)), default=-1)
+def wait_of(leaves: Iterable[Leaf], clock: Clock) -> int:
+    """The longest wait that a body of a denial names; -1 if it names none. In microseconds."""
+    return max([_wait(leaf, clock) for leaf in leaves], default=-1)
 
 
-def limit_of(document: object) -> tuple[int, Duration] | None:
+def limit_of(leaves: Iterable[Leaf]) -> tuple[int, Duration] | None:
     """The limit and its window that a denial names in words; None if it names none, or several of one window."""
-    said = [document] if isinstance(document, str) else [leaf.value for leaf in _leaves(document)]
     found: dict[Duration, int] = {}
-    for text in said:
-        for window, amount in limits_in(text) if isinstance(text, str) else ():
+    for leaf in leaves:
+        for window, amount in limits_in(leaf.lower) if leaf.is_sentence or "/" in leaf.lower else ():
             if found.setdefault(window, amount) != amount:
                 return None
     shortest = min(found, default=None)
     return None if not shortest or not found[shortest] else (found[shortest], shortest)
 
 
-def _leaves(document: object) -> Iterator[_Leaf]:
-    left: list[tuple[str, object, Mapping[str, object]]] = [("", document, {})]
-    found = 0
-    while left and found < MAX_LEAVES:
-        name, value, of = left.pop()
-        if isinstance(value, dict):
-            left.extend([(key, one, value) for key, one in value.items()][:MAX_LEAVES])
-        elif isinstance(value, list):
-            left.extend([(name, one, of) for one in value[:MAX_LEAVES]])
-        elif (
-            isinstance(value, str) and value[:1] == "{" and isinstance(inner := decode(value.encode("utf-8", "replace")), dict)
-        ):
-            left.append((name, inner, of))  # What a gateway quotes of the answer of another server.
-        else:
-            found += 1
-            yield _Leaf(_letters(name), value, of)
-
-
-def _elements(text: str) -> Iterator[_Leaf]:
-    """The elements of an XML document that have a text only; none of another text, nor of a page for people."""
-    if text[:1] == "<" and "<html" not in (text := text[:MAX_CHARACTERS].strip()).lower():
-        for found in _ELEMENT.finditer(text):
-            yield _Leaf(_letters(found[2] or found[1]), found[3].strip(), {})
-
-
-def _letters(text: str) -> str:
-    return _of_key(text[:MAX_LENGTH])
-
-
-@lru_cache(maxsize=1_024)
-def _of_key(text: str) -> str:
-    """Kept, because bodies have the same few keys."""
-    return "".join([letter for letter in text.lower() if letter.isalpha()])
-
-
-def _says_throttled(leaf: _Leaf) -> bool:
+def _says_throttled(leaf: Leaf) -> bool:
+    if leaf.is_sentence:
+        return says_rate_limited(leaf.lower)
     value = leaf.value
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > MAX_LENGTH:
         return False
-    if " " in value or not value.isascii():
-        return says_rate_limited(value[:MAX_CHARACTERS].lower())
     # A message that is one word in capitals, or in snake case, is a code.
     is_one = value.isupper() or ("_" in value and leaf.key in _MESSAGES) or _CODE_KEY.search(leaf.key) is not None
-    return len(value) <= MAX_LENGTH and is_one and is_code(value)
+    return is_one and is_code(value)
 
 
-def _wait(leaf: _Leaf, clock: Clock) -> int:
+def _wait(leaf: Leaf, clock: Clock) -> int:
     value = leaf.value
+    if (leaf.is_sentence or "=" in leaf.lower) and (said := wait_in(leaf.lower, clock)) >= 0:
+        return said
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return -1
-    if isinstance(value, str) and (" " in value or "=" in value) and (said := wait_in(value, clock)) >= 0:
-        return said
-    found = _WAIT_KEY.match(leaf.key)
-    if found is None and (_RESET_KEY.match(leaf.key) is None or _has_units_left(leaf.of)):
+    scale, is_reset = _unit_of(leaf.key)
+    if scale is None or (is_reset and _has_units_left(leaf.of)):
         return -1
-    unit = (found["unit"] or "") if found is not None else ""
-    minutes = unit.startswith("min") or leaf.key == "estimatedtimetoregainaccess"
-    unit = unit or ("ms" if leaf.key.endswith("resetms") else "")
-    scale = MINUTE if minutes else MILLISECOND if unit.startswith(_MILLISECONDS) else SECOND
     wait = span(str(value)[:MAX_LENGTH].strip(), clock, unit=scale)
     return -1 if wait is None else wait
 
 
+@lru_cache(maxsize=1_024)
+def _unit_of(key: str) -> tuple[int | None, bool]:
+    """The unit of a number that a key says, if it is a wait or a reset; and whether it is a reset. Kept as the keys are."""
+    found = _WAIT_KEY.match(key)
+    if found is None:
+        is_reset = _RESET_KEY.match(key) is not None
+        return ((MILLISECOND if key.endswith("resetms") else SECOND) if is_reset else None), is_reset
+    unit = found["unit"] or ""
+    minutes = unit.startswith("min") or key == "estimatedtimetoregainaccess"
+    return (MINUTE if minutes else MILLISECOND if unit.startswith(_MILLISECONDS) else SECOND), False
+
+
 def _has_units_left(of: Mapping[str, object]) -> bool:
     """Whether an object says that units of its limit are left: its reset is none of the limit that has denied the call."""
-    left = (count(str(value)) for key, value in of.items() if _letters(key).endswith("remaining"))
+    left = (count(str(value)) for key, value in of.items() if letters(key).endswith("remaining"))
     return any(units for units in left)
