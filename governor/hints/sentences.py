@@ -70,7 +70,8 @@ _SPENT: Final = pattern(
     r"(?:requests|calls|queries)"
     r"|(?:requests?|calls?) (?:\w+ )?reached (?:the |your )?(?:\w+ ){0,2}limit|requests are too many"
     r"|quota will be (?:renewed|reset|replenished|restored)|(?:query|usage) limits? (?:is |are |has been )?(?:exceeded|reached)"
-    r"|quota [^.]{0,48}used up|reached (?:the |your )?(?:\w+ ){0,2}quota|(?:max(?:imum)?|pending|concurrent) requests exceeded"
+    r"|quota reach(?:es)? (?:the )?limit|quota [^.]{0,48}used up"
+    r"|reached (?:the |your )?(?:\w+ ){0,2}quota|(?:max(?:imum)?|pending|concurrent) requests exceeded"
     r"|over (?:\w+ ){0,2}quota|usage limits? [^.]{0,40}exceeded|out of (?:\w+ ){0,3}quota"
     r"|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
     r"|requests|calls)|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
@@ -84,17 +85,17 @@ _SPENT_WORDS: Final = ("quota", "limit", "exceed", "reach", "surpass", "requests
 _OTHER_THING: Final = pattern(
     r"storage|disk|space|records?\b|service quota|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload"
     r"|size|byte|length|transfer|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount|transaction|withdraw|deposit|balance"
-    r"|price limit|friend|pull request|merge request"
+    r"|price limit|friend|pull request|merge request|coupon|voucher|promo"
 )
 _NEAR: Final = 24
 #: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000", "in the next hour".
 _SENTENCE: Final = pattern(
     r"(?:again|regain access|retry|availab(?:le|ility)|resets?|renewed|wait|banned|blocked|throttled|suspended|disabled|expires"
-    r"|try after|request (?:this |it )?after|access (?:\w+ ){0,2}after|replenished|timed out"
+    r"|\(in|allowed (?:at|in|after|from)|try after|request (?:this |it )?after|access (?:\w+ ){0,2}after|replenished|timed out"
     r"|will last|remaining (?:period|time))"
     r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[=]"
     r"(?:(?P<clock>[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
-    r"|(?P<date>[0-9]{4}-(?:[0-9]{2}|[a-z]{3})-[0-9]{2}(?:t| (?:at )?)[0-9:.]{5,18}(?:z|[+-][0-9]{2}:?[0-9]{2})?"
+    r"|(?P<date>[0-9]{4}-(?:[0-9]{2}|[a-z]{3})-[0-9]{2}(?:t| (?:at )?)[0-9:.]{5,18}(?:z| ?[+-][0-9]{2}:?[0-9]{2})?"
     r"|(?:[a-z]{3} [a-z]{3} [0-9]{1,2}|[0-9]{1,2} [a-z]{3}) [0-9]{4} [0-9:]{8}(?: (?:utc|gmt(?:[+-][0-9]{4})?))?)"
     r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\]?\s?(?:more )?"
     r"(?:milliseconds?|ms|[\u00b5\u03bcun]s|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"
@@ -118,7 +119,7 @@ _WAIT_WORDS: Final = (
         "restored",
         "continue",
     ),
-    *("continue", "tomorrow", "back", "later", "try"),
+    *("(in ", "allowed", "continue", "tomorrow", "back", "later", "try"),
 )
 #: A limit: "15 requests per second", "40 API calls / minute", "5 per 1 minute", "50/second".
 _LIMIT: Final = pattern(

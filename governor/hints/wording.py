@@ -23,7 +23,7 @@ _CODE: Final = pattern(
     r"throttl|(?<!decline)ratelimit|toomany(?:requests|attempts)|requestlimit|apilimit|apicalllimit|serverbusy|overquerylimit|overqps|qps(?:has)?(?:exceed|limit)|overrate"
     r"|(?:query|request|call|access|usage)s?overlimit|over(?:global|rate|request|usage|plan)limit|frequentlyaccess|toofrequent|bandwidthlimit|limitexceededexception|slowdown"
     r"|(?:^|api|call|request|query|message)rateexceeded|servicerequestsexceed|exceeded(?:api|account)\w{0,12}allowance|throughputexceeded|complexitybudget|resourceexhausted|priorrequestnotcomplete"
-    r"|maxconcurrentreq|concurren(?:t|cy)(?:requests?|calls)?(?:limit)?(?:exceed|reached)"
+    r"|maxconcurrentreq|floodwait|concurren(?:t|cy)(?:requests?|calls)?(?:limit)?(?:exceed|reached)"
     r"|(?:^(?:second|minute|hour|day|month)|usage|invocation|hourly|daily|monthly|burst|concurrency|encode|calls?)limit(?:exceeded|reached)"
     r"|(?<!storage)(?<!disk)(?<!space)(?<!instance)(?<!service)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
@@ -68,6 +68,7 @@ _MAX_PHRASE: Final = 24
 _WAIT_KEY: Final = pattern(
     r"x?(?:rate)?(?:limit)?(?:(?:retry|reset|resets|available|allowed)(?:after|in|delay|wait)|wait(?:time|for)?|backoff|cooldown"
     r"|(?:ttl|time)remaining|remaining(?:ttl|time)"
+    r"|(?:lockout|penalty|block(?:ed)?|ban(?:ned)?)(?:time|for|duration|remaining|(?=sec|min|ms))"
     r"|throttle|secondsuntilreset|ratelimitduration|estimatedtimetoregainaccess)(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)?$"
 )
 #: Keys of instants, or spans, at which a limit is available again.
@@ -77,6 +78,8 @@ _RESET_KEY: Final = pattern(
     r"|ratelimitnext$|endtime$|(?:ban|block)?expire[sd]?(?:at|on|in|time)$|(?:ratelimit)?next(?:valid)?(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
 )
 _MILLISECONDS: Final = ("ms", "milli")
+#: A code with a wait in it, in seconds: `FLOOD_WAIT_30`.
+_CODED_WAIT: Final = pattern(r"_(?:wait|after|in)_([0-9]{1,6})$")
 
 
 def says_throttled(leaves: Iterable[Leaf]) -> bool:
@@ -189,6 +192,8 @@ def _wait(leaf: Leaf, clock: Clock) -> int:
         return said
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return -1
+    if isinstance(value, str) and (found := _CODED_WAIT.search(leaf.lower)) is not None and is_code(value):
+        return int(found[1]) * SECOND
     scale, is_reset = _unit_of(leaf.key)
     if scale is None or (is_reset and _has_units_left(leaf.of)):
         return -1
