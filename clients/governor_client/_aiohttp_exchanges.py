@@ -27,7 +27,6 @@ from governor_client._aiohttp_bodies import READING_OF_REQUEST, is_repeatable, w
 from governor_client._attempt import Attempt, Fault
 from governor_client._denials import DeniedResponse, as_error_of
 from governor_client._headers import LazyHeaders
-from governor_client._hint_bodies import begin
 from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._request import Request
@@ -157,10 +156,8 @@ class _Exchange(msgspec.Struct, eq=False, kw_only=True):
         operation = self.operation
         if operation is None:
             attempt.answered(response.status)
-        elif operation.observing or not operation.terms.passes(
-            attempt, response.status, tuple(response.headers), operation.request.path
-        ):
-            begin(operation, attempt, response.status, lambda: LazyHeaders(response.headers))
+        else:
+            operation.begun(attempt, response.status, LazyHeaders(response.headers, tuple(response.headers)))
         answers.follow(response, attempt)
 
     def head(self, response: ClientResponse) -> tuple[int, LazyHeaders]:

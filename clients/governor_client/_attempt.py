@@ -75,14 +75,16 @@ class Attempt(msgspec.Struct, eq=False):
     permit: Permit
     #: The status of the answer, once it has begun.
     status: int | None = None
-    #: Whether observers have been asked for.
-    _asked: bool = False
     _heard: frozenset[tuple[str, str | None, int | None]] = frozenset()
     #: The wait of the denial that has been passed on; -1 if none has been.
     _denied: int = -1
     #: Whether the answer denies the call as rate limited, as the dialect of the provider says. It counts as a 429 then,
     #: whatever its status: it says nothing about the health of the provider.
     throttled: bool = False
+    #: Whether the head of the answer has been read for hints.
+    is_heard: bool = False
+    #: The longest pause in seconds that it asks for; None if it asks for none.
+    pause: float | None = None
     #: What sees the body of the answer; None if nothing asks for it. Adapters pass the body on to it as they read.
     observation: Observation | None = None
     #: What the loop guard compares; None if it does not watch the call.
@@ -123,10 +125,7 @@ class Attempt(msgspec.Struct, eq=False):
         return None if (hint.dimension, hint.name, hint.remaining) in self._heard else hint
 
     def observe(self, observing: Iterable[Observing], status: int, headers: Headers) -> None:
-        """The answer has begun: lets it be observed, once."""
-        if self._asked:
-            return
-        self._asked = True
+        """The answer has begun: lets it be observed."""
         observers = []
         for begin in observing:
             try:

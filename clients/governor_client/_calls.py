@@ -17,7 +17,6 @@ from governor_client._call import Call
 from governor_client._denials import as_error_of
 from governor_client._exchange import CLOSING, ago_on, arepeats, arun, go_on, repeats, run
 from governor_client._headers import CALLER
-from governor_client._hint_bodies import begin
 from governor_client._httpx_kit import HttpxExchange, Kit
 from governor_client._observed import Observation
 from governor_client._operation import Operation
@@ -249,7 +248,7 @@ class _ClientExchange(HttpxExchange, kw_only=True):
         if attempt is None:
             return
         assert self.operation is not None
-        begin(self.operation, attempt, response.status_code, lambda: self.head(response)[1])
+        self.operation.begun(attempt, *self.head(response))
         if response.is_closed:
             attempt.ended(whole=True)
         else:

@@ -3,7 +3,6 @@
 Those are GraphQL APIs, and providers whose dialect says so, such as Kraken.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol, final
 
@@ -11,7 +10,6 @@ from governor.clock import MAX_DURATION, wall_clock
 from governor.hints import Headers, dialect_of, is_throttled, read_hints
 from governor.hints.body import MAX_BODY
 from governor_client._attempt import Attempt, Observing, rejection_in
-from governor_client._headers import LazyHeaders
 from governor_client._request import Request
 
 #: Answers of APIs with this in the path may deny a call with status 200.
@@ -30,15 +28,14 @@ class _Operation(Protocol):
     def request(self) -> Request: ...
 
 
-def begin(operation: _Operation, attempt: Attempt, status: int, lazy: Callable[[], LazyHeaders]) -> None:
-    """The answer has begun: says whether it is rate limited, and lets its body be observed. May be called twice."""
+def begin(operation: _Operation, attempt: Attempt, status: int, headers: Headers) -> None:
+    """The answer has begun: says whether it is rate limited, and lets its body be observed."""
     provider, most = operation.provider, MAX_BODY
     if status < 400 and GRAPHQL not in operation.request.path:
         most = MAX_FAILURE if dialect_of(provider).fails_with_200 else 0
         if not most and not operation.observing:
             attempt.answered(status)
             return  # As nearly always.
-    headers = lazy().found
     throttled = is_throttled(provider, status, headers)
     rejection = rejection_in(provider, status, headers, throttled=throttled) if status >= 400 else None
     attempt.answered(status, rejection, throttled=throttled)

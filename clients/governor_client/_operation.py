@@ -222,16 +222,22 @@ class Operation(Generic[Response]):
         self.attempt = Attempt(permit)
         return self.attempt
 
+    def begun(self, attempt: Attempt, status: int, lazy: LazyHeaders) -> bool:
+        """An answer has begun, not always the last one of the attempt: passes on what it says. Returns whether that is much."""
+        if not self.observing and self.terms.passes(attempt, status, lazy.names, self.request.path):
+            return False
+        hints = read_hints(self.terms.provider, status, lazy.found, now=wall_clock(), max_hint=MAX_DURATION)
+        attempt.is_heard, attempt.pause = True, attempt.hint(hints) if hints else None
+        begin(self, attempt, status, lazy.found)
+        return True
+
     def answered(self, status: int, lazy: LazyHeaders) -> Question | None:
         """The answer has begun. Returns the question for `plan_retry` if a retry may be useful."""
         self.status = status
         attempt = self.attempt
-        if not self.observing and self.terms.passes(attempt, status, lazy.names, self.request.path):
+        if not attempt.is_heard and not self.begun(attempt, status, lazy):
             return None
-        headers = lazy.found
-        hints = read_hints(self.terms.provider, status, headers, now=wall_clock(), max_hint=MAX_DURATION)
-        pause = attempt.hint(hints) if hints else None
-        begin(self, attempt, status, lambda: lazy)
+        headers, pause = lazy.found, attempt.pause
         if status < 400 or forbids_retry(headers):
             return None
         wait = server_wait(headers)

@@ -180,6 +180,16 @@ def test_each_redirect_takes_a_permit(provider: Provider, opened: Opened) -> Non
     )
 
 
+@pytest.mark.promise("R11")
+def test_a_redirect_is_not_followed_before_the_hint_in_it(driver: Driver, provider: Provider, opened: Opened) -> None:
+    url = provider.at("/", Reply(status=302, headers=LATER | {"location": "/end"}))
+
+    with pytest.raises(driver.family):
+        opened().get(url)
+
+    assert 1 == len(provider.requests)
+
+
 @pytest.mark.needs(Ability.SIGN)
 @pytest.mark.promise("R59")
 def test_each_attempt_is_signed(provider: Provider, opened: Opened) -> None:

@@ -14,7 +14,17 @@ from aiohttp import ClientSession, ClientTimeout, web
 from aiohttp.test_utils import TestServer
 from aioresponses import aioresponses
 
-from governor import CircuitOpen, CounterRecord, Governor, Permit, PermitDenied, RateLimited, Reason, UsageError
+from governor import (
+    CircuitOpen,
+    CounterRecord,
+    Governor,
+    Permit,
+    PermitDenied,
+    ProviderCooldown,
+    RateLimited,
+    Reason,
+    UsageError,
+)
 from governor.testing import denying
 from governor_client import wait_at_most
 from governor_client._terms import Terms
@@ -629,17 +639,23 @@ async def test_each_round_of_authentication_takes_a_permit_and_each_attempt_is_s
     assert 0 == in_flight(governor)
 
 
-@pytest.mark.promise("R58")
-async def test_a_round_of_authentication_that_gets_no_permit_is_denied_as_a_request_is(provider: Provider) -> None:
-    url = provider.at("/", status(401, www_authenticate='Digest realm="r", nonce="n", qop="auth", algorithm=MD5'))
+@pytest.mark.promise("R11", "R58")
+@pytest.mark.parametrize(
+    ("limit", "hint", "error"), [("1/h", {}, RateLimited), ("9/h burst 9", {"retry_after": "60"}, ProviderCooldown)]
+)
+async def test_a_round_of_authentication_that_gets_no_permit_is_denied_as_a_request_is(
+    provider: Provider, limit: str, hint: dict[str, Any], error: type[Exception]
+) -> None:
+    challenge = 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'
+    url = provider.at("/", status(401, www_authenticate=challenge, **hint))
     session = ClientSession(middlewares=(aiohttp.DigestAuthMiddleware("user", "password"),))
 
-    async with Governor(only_retries("1ms", limits=["1/h"])) as governor:
+    async with Governor(only_retries("1ms", limits=[limit])) as governor:
         async with govern(session, "weather", governor=governor, govern_loopback=True):
             with pytest.raises(aiohttp.ClientError) as denied:
                 await session.get(url)
 
-        assert isinstance(denied.value, RateLimited)
+        assert isinstance(denied.value, error)
         assert (1, 0) == (len(provider.requests), in_flight(governor))
 
 

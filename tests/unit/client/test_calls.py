@@ -210,6 +210,16 @@ async def test_a_round_of_authentication_takes_a_permit_and_reports_an_outcome_o
     assert CounterRecord(requests=2, answered_2xx=1, answered_4xx=1) == both.governor.statistics().counters
 
 
+@pytest.mark.promise("R11")
+async def test_a_round_of_authentication_does_not_leave_before_the_hint_of_the_challenge(both: Both) -> None:
+    challenge = {"WWW-Authenticate": 'Digest realm="w", nonce="1", qop="auth", algorithm=MD5', "Retry-After": "60"}
+    client = both.client(lambda request: httpx2.Response(401, headers=challenge), auth=httpx2.DigestAuth("user", "secret"))
+
+    with pytest.raises(ProviderCooldown):
+        await both.get(client)
+    assert (1, 1) == ((counters := both.governor.statistics().counters).requests, counters.answered_4xx)
+
+
 async def test_authentication_that_fails_by_itself_gives_the_permit_back(both: Both) -> None:
     class Broken(httpx2.Auth):
         def auth_flow(self, request: httpx2.Request) -> Iterator[httpx2.Request]:  # type: ignore[override] # of httpx too
