@@ -22,6 +22,8 @@ Settings = Mapping[str, Mapping[str, Mapping[str, object]]]
 _SUFFIX: Final = ".toml"
 #: The largest file that is read, in bytes.
 _MAX_SIZE: Final = 1_000_000
+#: How similar a name must be to be suggested: `nope` is none of `openai`.
+_SIMILAR: Final = 0.7
 #: The fields of a figure that describe it; the others are settings.
 _DESCRIPTION: Final = ("says", "source", "date", "unverified", "tiers", "key", "method")
 
@@ -230,5 +232,5 @@ def _file(name: str, said: str, field: str) -> Preset:
 def _unknown(said: str, word: str, known: list[str], field: str, what: str) -> ConfigError:
     from difflib import get_close_matches  # loaded only for settings with mistakes
 
-    near = get_close_matches(word, known, n=1)
+    near = get_close_matches(word, known, n=1, cutoff=_SIMILAR)
     return ConfigError(field, said, f"{what} (did you mean {near[0]!r}?)" if near else f"{what}: {', '.join(known)}")

@@ -161,6 +161,7 @@ def test_a_reference_names_the_preset_and_the_tier() -> None:
         ("~no-such-user/x.toml", "preset: cannot read preset '~no-such-user/x.toml': Could not determine home directory."),
         ("\0.toml", "preset: cannot read preset '\\x00.toml': embedded null byte"),
         (".toml", "preset: cannot read preset '.toml': No such file or directory"),
+        ("nope", "preset is 'nope'; expected a preset: " + ", ".join(built_in())),
         ("", "preset is ''; expected a preset: " + ", ".join(built_in())),
         ("bytes.toml", "preset: preset 'bytes.toml' is not a text file in UTF-8"),
         ("large.toml", "preset: preset 'large.toml' is larger than 1000000 bytes"),
