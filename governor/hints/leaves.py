@@ -1,6 +1,7 @@
 """Leaves of error bodies: the values without parts of a JSON document, and the elements of XML that have a text only.
 
-A text is one leaf, with the elements in it. Of one body `MAX_LEAVES` are read, and `MAX_CHARACTERS` of each.
+A text is one leaf, with the elements in it. Of one body the first `MAX_LEAVES` are read, `MAX_CHARACTERS` of each, and
+`MAX_TEXT` of all: denials are short, and the largest body took 20 ms to read, for which the event loop waited.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from governor.hints.patterns import pattern
 from governor.hints.values import MAX_LENGTH
 
 MAX_LEAVES: Final = 1_024
+MAX_TEXT: Final = 16_384
 
 #: An element of XML that has a text only: its name, or the name that an attribute gives it, and its text.
 _ELEMENT: Final = pattern(r'(?i)<(?:\w{1,16}:)?([\w.-]{1,64})(?: name="([\w.-]{1,64})")?[^<>]{0,128}>([^<>]{1,256})</')
@@ -42,13 +44,13 @@ def leaves_of(document: object) -> list[Leaf]:
 
 def _leaves(document: object) -> Iterator[Leaf]:
     left: list[tuple[str, object, Mapping[str, object]]] = [("", document, {})]
-    found = 0
+    found, room = 0, MAX_TEXT
     while left and found < MAX_LEAVES:
         name, value, of = left.pop()
         if isinstance(value, dict):
-            left.extend([(key, one, value) for key, one in value.items()][:MAX_LEAVES])
+            left.extend([(key, one, value) for key, one in value.items()][:MAX_LEAVES][::-1])
         elif isinstance(value, list):
-            left.extend([(name, one, of) for one in value[:MAX_LEAVES]])
+            left.extend([(name, one, of) for one in value[:MAX_LEAVES][::-1]])
         elif not isinstance(value, str):
             found += 1
             yield Leaf(letters(name), value, of, "", False)
@@ -56,7 +58,9 @@ def _leaves(document: object) -> Iterator[Leaf]:
             left.append((name, inner, of))  # What a gateway quotes of the answer of another server.
         else:
             found += 1
-            yield Leaf(letters(name), value, of, value[:MAX_CHARACTERS].lower(), " " in value or not value.isascii())
+            lower = value[: min(MAX_CHARACTERS, room)].lower()
+            room = max(0, room - len(lower))
+            yield Leaf(letters(name), value, of, lower, " " in value or not value.isascii())
 
 
 def elements_of(text: str) -> Iterator[Leaf]:

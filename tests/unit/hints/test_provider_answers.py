@@ -187,6 +187,14 @@ def test_a_sentence_names_a_wait_or_none(said: str, seconds: int) -> None:
     assert [seconds * SECOND] == [hint.retry_after for hint in read_hints("some-provider", 429, {}, now=NOW, body=body)]
 
 
+@pytest.mark.parametrize(("first", "seconds"), [(True, 30), (False, 1)])
+def test_of_a_large_body_the_first_texts_are_read(first: bool, seconds: int) -> None:
+    said, rest = ["Try again in 30 seconds."], ["x" * 2_000] * 20
+    body = json.dumps({"errors": said + rest if first else rest + said}).encode()
+
+    assert [seconds * SECOND] == [hint.retry_after for hint in read_hints("some-provider", 429, {}, now=NOW, body=body)]
+
+
 @pytest.mark.parametrize(
     ("said", "limit", "seconds"),
     [
