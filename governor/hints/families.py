@@ -74,10 +74,16 @@ _PLAIN: Final = pattern(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?
 #: Names of limits that are said as a ratio: `x-acme-call-limit: 40/40`.
 _RATIO: Final = pattern(r"(?:call-?limit|bucket-?level)$")
 #: Names of waits, which denials have.
-_WAIT: Final = pattern(r"retry-?(?:after|in\b|at\b)|rate-?limit-after$|(?:wait|delay|back-?off)(?:-?(?:time|sec|seconds|ms))?$")
+_WAIT: Final = pattern(
+    r"retry-?(?:after|in\b|at\b)|lock-?out(?:-?until|-?ends?)?$|(?:banned|blocked|locked)-?until$|rate-?limit-after$"
+    r"|(?:wait|delay|back-?off)(?:-?(?:time|sec|seconds|ms))?$"
+)
 _MILLISECONDS: Final = pattern(r"-?(?:ms|millis|milliseconds)$")
 #: Words in every name that says a part of a limit, or a wait; and those of which such a name has one of each kind.
-_ALONE: Final = ("limit", "quota", "remain", "left", "reset", "retry", "wait", "backoff", "back-off", "bucket", "qps")
+_ALONE: Final = (
+    *("limit", "quota", "remain", "left", "reset", "retry", "wait", "backoff", "back-off", "bucket", "qps", "lockout"),
+    *("lock-out", "until"),
+)
 _WITH_A_PART: Final = ("call", "request", "token", "throttle")
 _PART_WORDS: Final = ("next", "expir", "renew", "interval", "period", "window", "max", "total", "allowed", "available")
 #: Limits that are no rates, and headers about something else.

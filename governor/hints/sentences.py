@@ -77,24 +77,26 @@ _SPENT: Final = pattern(
     r"|requests|calls)|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
     r"|(?<!to )(?:exceed|surpass)\w* (?:\w+ ){0,5}(?:quota|api calls"
     r"|(?:hourly|daily|weekly|monthly) (?:\w+ |(?:\w+ ){1,2}(?:requests?|calls?) )?limit"
-    r"|(?:requests|calls|queries) per|(?:maximum|number of) (?:\w+ ){0,2}(?:requests|calls|queries))"
+    r"|(?:requests|calls|queries) per|(?:maximum|number of|amount of) (?:\w+ ){0,2}(?:requests|calls|queries))"
     r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
 )
 #: The words of these sentences.
 _SPENT_WORDS: Final = ("quota", "limit", "exceed", "reach", "surpass", "requests are too many")
 _OTHER_THING: Final = pattern(
     r"storage|disk|space|records?\b|service quota|mailbox|memory|instance|seat|member|file|batch|single|depth|payload|upload"
-    r"|size|byte|length|transfer|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount|transaction|withdraw|deposit|balance"
+    r"|size|byte|length|transfer|cores?\b|cpu|pods?\b|compute|peraccount|spend|card\b|amount(?! of (?:requests|calls))"
+    r"|transaction|withdraw|deposit|balance"
     r"|price limit|friend|pull request|merge request|coupon|voucher|promo"
 )
 _NEAR: Final = 24
 #: A sentence that names a wait: "try again in 7.5s", "retry after 35", "banned until 1700000000000", "in the next hour".
 _SENTENCE: Final = pattern(
-    r"(?:again|regain access|retry|availab(?:le|ility)|resets?|renewed|wait|banned|blocked|throttled|suspended|disabled|expires"
+    r"(?:again|regain access|retry|availab(?:le|ility)|resets?|renewed|wait|banned|blocked|locked|throttled|suspended"
+    r"|disabled|expires"
     r"|\(in|allowed (?:at|in|after|from)|try after|request (?:this |it )?after|access (?:\w+ ){0,2}after|replenished|timed out"
     r"|will last|remaining (?:period|time))"
     r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[=]"
-    r"(?:(?P<clock>[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
+    r"(?:(?P<clock>(?:[0-9]{1,3}\.)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
     r"|(?P<date>[0-9]{4}-(?:[0-9]{2}|[a-z]{3})-[0-9]{2}(?:t| (?:at )?)[0-9:.]{5,18}(?:z| ?[+-][0-9]{2}:?[0-9]{2})?"
     r"|(?:[a-z]{3} [a-z]{3} [0-9]{1,2}|[0-9]{1,2} [a-z]{3}) [0-9]{4} [0-9:]{8}(?: (?:utc|gmt(?:[+-][0-9]{4})?))?)"
     r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\]?\s?(?:more )?"
@@ -105,7 +107,7 @@ _SENTENCE: Final = pattern(
 )
 #: Each sentence that names a wait, or a moment, has one of these words.
 _WAIT_WORDS: Final = (
-    *("again", "access", "retry", "avail", "reset", "renew", "wait", "bann", "block", "thrott", "suspend", "disabl", "expire"),
+    *("again", "access", "retry", "avail", "reset", "renew", "wait", "bann", "lock", "thrott", "suspend", "disabl", "expire"),
     *(
         "after",
         "replenish",
@@ -150,7 +152,7 @@ _MEANS_WAIT: Final = pattern(r"(?:after|in|until|for)[ :~=]+[0-9.]+$")
 _EPOCH_DIGITS: Final = 10
 #: Commas of numbers, `1,640 seconds`.
 _THOUSANDS: Final = pattern(r",(?<=[0-9],)(?=[0-9]{3}(?![0-9]))")
-_IS_SPAN: Final = pattern(r"(?:in|for)[ :~]+[0-9:]+$")
+_IS_SPAN: Final = pattern(r"(?:in|for)[ :~]+[0-9:.]+$")
 _PART: Final = pattern(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(?:more )?(ms|milli|[\u00b5\u03bcun]s|[smhd])")
 
 
