@@ -111,6 +111,11 @@ class Inbound:
         except TimeoutError:
             return self._unanswered(portal, group, request)
 
+    def post(self, callback: Callable[[], object]) -> None:
+        """Runs the callback on the governor's loop soon, from whichever thread; not at all if the governor does not run."""
+        if self.portal is not None:
+            self.portal.post(callback)
+
     def is_here(self) -> bool:
         """Whether the governor runs on the loop of the calling code, so that `decide` may be called."""
         # A forked child finds the portal ended, which spares nearly all requests a look at the process.

@@ -1,9 +1,11 @@
 """WSGI middleware (PEP 3333) that applies the limits of `[inbound]`, for Flask, Django and others.
 
-Each request asks the governor from the thread that serves it. A request ends when the server closes the body of its response.
+Each request asks the governor from the thread that serves it. A request ends when the server closes the body of its response,
+or drops the body without closing it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Protocol, final, runtime_checkable
 
@@ -18,6 +20,7 @@ from governor.error_log import ErrorLog
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
+Post = Callable[[Callable[[], object]], object]
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 #: Headers that WSGI writes without the prefix `HTTP_`.
@@ -61,7 +64,7 @@ class TrafficControlWSGIMiddleware:
         if isinstance(admitted, Response):
             start_response(f"{admitted.status} {HTTPStatus(admitted.status).phrase}", _text(admitted.headers))
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [admitted.body]
-        ended, fields = admitted
+        ended, fields, post = admitted
 
         def end(status: int | None) -> None:
             try:
@@ -69,7 +72,7 @@ class TrafficControlWSGIMiddleware:
             except Exception as error:
                 self._error_log("The end of a request could not be counted", error)
 
-        body = _Body(start_response, fields, end)
+        body = _Body(start_response, fields, end, post)
         try:
             body.wrap(self._app(environ, body.start_response))
         except BaseException:
@@ -77,8 +80,11 @@ class TrafficControlWSGIMiddleware:
             raise
         return body
 
-    def _admit(self, environ: Environ) -> Response | tuple[Ended, Headers] | None:
-        """The response to a request that may not proceed; or what to call at its end, and header fields; or None: no limits."""
+    def _admit(self, environ: Environ) -> Response | tuple[Ended, Headers, Post] | None:
+        """The response to a request that may not proceed, or None: no limits.
+
+        Or what to call at its end, header fields, and what runs a callback on the governor's loop.
+        """
         scope = _scope(environ)
         controller = self._open()
         match = controller.router.match(scope)
@@ -91,7 +97,7 @@ class TrafficControlWSGIMiddleware:
             return None
         request = controller.request(match, scope, client)
         admission = controller.inbound.admit_blocking(match.group, request, announce=controller.announces)
-        return denial(admission, request) or (admission.end, quota_fields(admission, request))
+        return denial(admission, request) or (admission.end, quota_fields(admission, request), controller.inbound.post)
 
     def _open(self) -> AdmissionController:
         controller = self._controller
@@ -107,12 +113,16 @@ class TrafficControlWSGIMiddleware:
 
 @final
 class _Body:
-    """The body of a response. Calls `ended` once: when the server closes it, or when it breaks off."""
+    """The body of a response. Calls `ended` once: when the server closes it, or when it breaks off.
 
-    def __init__(self, start_response: StartResponse, fields: Headers, ended: Ended) -> None:
+    If it is dropped before, `ended` is posted when it is collected.
+    """
+
+    def __init__(self, start_response: StartResponse, fields: Headers, ended: Ended, post: Post) -> None:
         self._start_response = start_response
         self._fields = _text(fields)
         self._ended: Ended | None = ended
+        self._post = post
         self._status: int | None = None
         self._body: Iterable[bytes] = ()
         self._parts: Iterator[bytes] = iter(())
@@ -152,6 +162,11 @@ class _Body:
         ended, self._ended = self._ended, None
         if ended is not None:
             ended(status)
+
+    def __del__(self) -> None:
+        # A server or another middleware has not closed it. This may run inside any handler, on any thread.
+        if self._ended is not None:
+            self._post(partial(self._ended, self._status))
 
 
 def _scope(environ: Environ) -> Scope:

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -167,13 +167,13 @@ def test_a_request_is_in_flight_until_its_answer_is_closed(serve: Serve) -> None
     assert [True] * 3 == closed
 
 
-@pytest.mark.parametrize("early", [True, False])
-def test_an_application_that_fails_gives_its_place_back(early: bool) -> None:
+@pytest.mark.parametrize("end", ["fails early", "fails late", "is dropped"])
+def test_a_response_that_fails_or_is_dropped_unclosed_gives_its_place_back(end: str) -> None:
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
-        if early:
+        if end == "fails early":
             raise OSError("broken")
-        start_response("200 OK", [])
-        return broken()
+        start_response("500 Internal Server Error", [])
+        return broken() if end == "fails late" else [b"a"]
 
     def broken() -> Iterator[bytes]:
         yield b"a"
@@ -184,11 +184,11 @@ def test_an_application_that_fails_gives_its_place_back(early: bool) -> None:
     with Governor(config, clock=ManualClock()) as governor:
         middleware = TrafficControlWSGIMiddleware(app, governor)
         for _ in range(3):
-            with pytest.raises(OSError, match="broken"):
+            with nullcontext() if end == "is dropped" else pytest.raises(OSError, match="broken"):
                 list(middleware(dict(environ), lambda *arguments: print))
         counters = governor.statistics().groups["default"].counters
 
-    assert (3, 3) == (counters.requests, counters.failures)
+    assert (3, 3) == (counters.requests, counters.failures + counters.answered_5xx)
 
 
 def test_while_it_drains_and_without_its_governor_only_exempt_paths_are_answered(serve: Serve) -> None:
