@@ -11,6 +11,7 @@ from sys import maxsize
 from typing import Any, Literal, Self, TypeVar, overload
 
 # C: import cython
+import msgspec
 
 T = TypeVar("T")
 
@@ -35,15 +36,14 @@ class FailureRun:
 
 # C: @cython.no_gc
 # C: @cython.cclass
-class Counts:
+@stored_directly  # C:
+class Counts(msgspec.Struct, gc=False, eq=False):  # C: class Counts:
     """The counters of a plain request that is answered."""
 
-    __slots__ = ("answered_2xx", "others", "requests")
-
-    answered_2xx: int
+    requests: int = 0
+    answered_2xx: int = 0
     #: Successes without a status among them, as of a block that raises nothing.
-    others: int
-    requests: int
+    others: int = 0
 
 
 class CapFields:

@@ -178,7 +178,8 @@ class Builder:
         found = None if known is None else known()
         if found is None:
             if len(self._providers) >= self._prune_at:
-                self._providers = {other: ref(shared) for other, shared in self.providers.items()}
+                for gone in [other for other, known in self._providers.items() if known() is None]:
+                    del self._providers[gone]
                 self._prune_at = 2 * len(self._providers) + 64
             found = ProviderPolicies(name, self._parameters(name))
             self._providers[name] = ref(found)

@@ -11,6 +11,9 @@ from enum import IntEnum
 from typing import Final, final
 
 # C: import cython
+import msgspec
+
+from governor._fields import stored_directly
 from governor._units import Instant, to_seconds
 from governor.messages import Denied
 
@@ -84,21 +87,20 @@ TABLE: Final[Mapping[tuple[State, Event], State]] = {
 
 # C: @cython.no_gc
 # C: @cython.cclass
+@stored_directly  # C:
 @final
-class Lifecycle:
+class Lifecycle(msgspec.Struct, gc=False, eq=False):  # C: class Lifecycle:
     """The state of one actor.
 
     The hot path of an actor reads `state`, and sets it from `IDLE` to `BUSY` and back, without a call.
     """
 
-    __slots__ = ("_answer", "_until", "state")
+    state: State = IDLE
+    _answer: Denied | None = None
+    _until: Instant | None = None
 
-    state: State
-
-    def __init__(self) -> None:
-        self.state = IDLE
-        self._answer: Denied | None = None
-        self._until: Instant | None = None
+    # C: def __init__(self):
+    # C:     self.state = IDLE
 
     @property
     def busy(self) -> bool:
