@@ -152,6 +152,7 @@ class StateFile:
         self._begin_journal(here)
         self._write_head()
         self._sql.execute("COMMIT")
+        self._opened = self._path.stat()
 
     def _begin_journal(self, here: Moment) -> None:
         """The journal exists before the state file names it, and apart from that of the last life, which counts until then."""
@@ -224,8 +225,8 @@ class StateFile:
 
         With `ended` the life ends in order. Raises `Unwritable`.
         """
-        if not self._path.exists():
-            raise Unwritable(f"{self._path} has been removed")  # SQLite would go on writing to it.
+        if not self._is_ours():
+            raise Unwritable(f"{self._path} has been removed or replaced")  # SQLite would go on writing to what was there.
         life, sql = self.head.life, self._sql
         written, gone = list(records), list(removed)
         known = [account for key in (*(one.key for one in written), *gone) if (account := digest(key)) in self.losses]
@@ -262,8 +263,17 @@ class StateFile:
             if not self._path.exists():  # It has been removed: an empty one is set aside.
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._path.touch(mode=0o600)
-            self._set_aside()
+                self._opened = self._path.stat()
+            if self._is_ours():  # One that has replaced it belongs to another governor.
+                self._set_aside()
         self._unlock()
+
+    def _is_ours(self) -> bool:
+        """Whether the file is still the one that was opened."""
+        try:
+            return os.path.samestat(self._opened, self._path.stat())
+        except OSError:
+            return False
 
     def _close(self) -> None:
         if self.journal is not None:

@@ -21,6 +21,7 @@ from governor.errors import UsageError
 from governor.hints import Hint
 from governor.testing import ManualClock
 from tests.support.programs import run
+from tests.support.waits import until
 
 LIVES = 50
 #: Calls in any second.
@@ -293,3 +294,20 @@ def test_a_disk_that_is_full_or_a_folder_that_is_removed_holds_up_no_call(
 
     assert 0 == left(folder, "9 per hour strict")
     assert (folder / "state.db.damaged-1").exists()
+
+
+def test_a_folder_that_another_governor_has_made_anew_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("governor._store.writer._FIRST_RETRY", 0.001)
+    config = keeping(folder := tmp_path / "state", "9 per hour strict")
+    with Governor(config) as first:
+        folder.rename(tmp_path / "removed")
+        with Governor(config) as second:
+            second.acquire_blocking("api", "get", timeout=5.0).record(status=200)
+            first.acquire_blocking("api", "get", timeout=5.0).record(status=200)
+            until(lambda: "goes on without writing its state" in caplog.text)
+            second.acquire_blocking("api", "get", timeout=5.0).record(status=200)
+
+    assert "removed or replaced" in caplog.text
+    assert 6 == left(folder, "9 per hour strict")
