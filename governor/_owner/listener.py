@@ -25,6 +25,7 @@ from governor._owner.members import MAX_MEMBERS, Members
 from governor._owner.peers import has_ended, is_ours, process_of, user_of
 from governor._owner.session import Session
 from governor._owner.socket_file import ListenError, SocketFile
+from governor.error_log import ErrorLog
 from governor.errors import GovernorError
 from governor.protocol import FROM_MEMBER, FrameError, FrameReader, FromOwner, Lent, Recall, Rejected, encode
 
@@ -55,6 +56,7 @@ class Listener:
         self.members = members
         self._post = post
         self.connections: dict[Session, Connection] = {}
+        self._error_log = ErrorLog()
         #: Connections with something to write, while frames are handled or a flush has been posted.
         self._dirty: OrderedDict[Connection, None] = OrderedDict()
         self._collecting = False
@@ -96,7 +98,7 @@ class Listener:
             except (BlockingIOError, ConnectionAbortedError):
                 continue
             except OSError as error:
-                _log.error("A process cannot connect: %s.", error.strerror or error)
+                self._error_log(f"A process cannot connect: {error.strerror or error}.")
                 await anyio.sleep(_ACCEPT_PAUSE)
                 continue
             accepted.setblocking(False)

@@ -1,6 +1,7 @@
 """The socket of a governor, against those that do not speak its protocol, and those that may not speak it."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -203,6 +204,29 @@ def test_one_that_does_not_read_is_closed(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_process_that_finds_no_file_descriptor_left_connects_later_and_the_log_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listener, "_ACCEPT_PAUSE", 0.001)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with owner(path := tmp_path / "s"), socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(PATIENCE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            raw.connect(str(path))
+            until(lambda: "cannot connect" in caplog.text)
+            with pytest.raises(TimeoutError):
+                raw.settimeout(0.02)
+                raw.recv(1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        raw.settimeout(PATIENCE)
+        raw.sendall(HELLO)
+
+        assert isinstance(next(answers(raw)), Welcome)
+        assert 1 == caplog.text.count("cannot connect")
+
+
 def test_a_process_of_another_user_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with owner(path):
