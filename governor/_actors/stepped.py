@@ -14,6 +14,7 @@ from governor._actors.permit import Permit
 from governor._actors.queue import Waiter
 from governor._actors.scope import ScopeLogic
 from governor._actors.steps import Steps
+from governor._threads import has_interpreter_lock
 from governor._units import Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.messages import Acquire, Denied, Leave, Outcome
@@ -65,7 +66,9 @@ class Stepped(InPlace):
             self.inbox, self.large, self.unread = mailbox.inbox, mailbox.large, mailbox.outcomes
             self._lender = made.logic.lender
             holder = self._lender.holder
-            self.answered, self.deposits = holder.answered, holder.deposits
+            # Without the lock of the interpreter two threads could count one and the same success: they leave them one by one.
+            self.answered = holder.answered if has_interpreter_lock() else None
+            self.deposits = holder.deposits
             self._steps = made
         making.pop(owner, None)
         if self.life.closed:

@@ -20,6 +20,7 @@ from governor._failures import Classifier
 from governor._fields import PermitSource
 from governor._member.lease import MemberLease
 from governor._member.permits import HEALTHY, NOWHERE, Outbox, OutcomeLeaver
+from governor._threads import has_interpreter_lock
 from governor._units import Instant
 from governor.errors import UsageError
 from governor.messages import Acquire, Denied, Leave, PlanRetry, RetryPlan
@@ -91,7 +92,7 @@ class StandIn(PermitSource, OutcomeLeaver):
         self.listens = self.gathers = False
         self.counters, self.degraded = _COUNTERS, HEALTHY
         self.leased = starmap(lease.pop, repeat(()))
-        self.answered, self.successes = lease.answered, lease.successes
+        self.answered, self.successes = lease.answered if has_interpreter_lock() else None, lease.successes
         self.deposits = lease.deposits
         self.classifier = parent.classifier
         self.watch = parent.watch

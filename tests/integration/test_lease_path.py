@@ -15,6 +15,7 @@ import pytest
 
 from governor import Governor
 from governor._actors import asking, portal
+from governor._actors.actor import ScopeActor
 from governor_client import GovernorClient
 from tests.support.answers import granted
 from tests.support.counting import no_labels
@@ -119,10 +120,20 @@ def test_a_permit_at_hand_and_its_outcome_are_two_functions_and_none_that_is_wri
 
 
 @pytest.mark.parametrize("locked", [True, False])
-def test_nothing_is_granted_ahead_without_the_lock_of_the_interpreter(locked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_granted_ahead_or_counted_down_without_the_lock_of_the_interpreter(
+    locked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: locked, raising=False)
+    with Governor() as governor:
+        for _ in range(3):
+            granted(governor.try_permit("weather")).record(status=200)
+        actor = governor._access.find("weather", None, 0)
+        counters = governor.statistics().scopes["weather"].counters
 
-    assert Governor()._lends is locked
+    assert governor._lends is locked
+    assert isinstance(actor, ScopeActor)
+    assert (actor.answered is not None) is locked
+    assert 3 == counters.answered_2xx
 
 
 @pytest.mark.parametrize("limit", ["1000000 per minute strict", "1000 in flight"])

@@ -1,6 +1,9 @@
 """Asks of a member whose daemon comes back."""
 
+import sys
 from typing import cast
+
+import pytest
 
 from governor import Denied, Reason
 from governor._actors.queue import Waiter
@@ -53,3 +56,13 @@ def test_asks_that_are_answered_while_others_are_taken_back_stay_answered() -> N
 
     assert [None, DENIED, DENIED] == [waiter.answer for waiter in waiters]
     assert 1 == len(asks) == stand_in.waiting
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_successes_are_counted_down_only_under_the_lock_of_the_interpreter(
+    locked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: locked, raising=False)
+    stand_in = StandIn("weather", cast("Parent", Line()), Leases(lambda: 0).of("weather"), Loops(), 10)
+
+    assert (stand_in.answered is not None) is locked
