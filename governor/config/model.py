@@ -161,15 +161,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Of `openai/gpt-5:post` that is its own, else that of `openai/gpt-5`, of `openai:post`, of `openai`, or the default.
         Upper and lower case do not differ. Raises `ConfigError` for a name that is not a scope.
         """
-        return next(self.outbound[name] for name in sections_of(scope_name(scope)) if name in self.outbound)
+        return self.outbound[next(filter(self.outbound.__contains__, sections_of(scope_name(scope))))]
 
     def keyed_section(self, scope: str) -> str | None:
         """The section of the limits that a scope shares with others of its key: `openai/gpt-5` for `openai/gpt-5:post`.
 
         Of a key without a section, and of calls without a key, it is `openai/default`. None if there is no such section.
         """
-        names = (keyed_of(scope), f"{provider_of(scope)}/{DEFAULT}")
-        return next((name for name in names if name in self.provider), None)
+        keyed, default = keyed_of(scope), f"{provider_of(scope)}/{DEFAULT}"
+        if keyed in self.provider:
+            return keyed
+        return default if default in self.provider else None
 
     def limits_provider(self, provider: str) -> bool:
         """Whether the settings say a limit for this provider: in its own section, or in one of its scopes.

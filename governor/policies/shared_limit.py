@@ -11,7 +11,7 @@ that needs two shared limits would starve otherwise, if others used up the one w
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast, final
 
 import msgspec
 
@@ -158,7 +158,8 @@ class Share:
 
     def request(self, request: Request) -> Request:
         """What a request of this scope is for the limit itself."""
-        return self.policy.scaled(request) if isinstance(self.policy, CostedLimit) else request
+        # Of the very class, as everywhere here: to ask for an instance of an abstract class takes a Python call.
+        return self.policy.scaled(request) if type(self.policy) is CostedLimit else request
 
     def amount(self, request: Request) -> int:
         """The units of the limit that a request of this scope takes."""
@@ -166,7 +167,7 @@ class Share:
 
     def costed(self, forecast: Forecast) -> Forecast:
         """A forecast of the limit as this scope uses it."""
-        return _CostedForecast(self.policy, forecast) if isinstance(self.policy, CostedLimit) else forecast
+        return _CostedForecast(self.policy, forecast) if type(self.policy) is CostedLimit else forecast
 
     def earliest_behind(self, now: Instant, request: Request, ahead: int) -> Instant:
         """The latest instant at which the limit grants a request of this scope, after `ahead` units for the calls before it."""
@@ -189,6 +190,7 @@ def gates(shares: tuple[Share, ...]) -> tuple[LimitQueue | LimitPolicy, ...]:
     return tuple([gate for share in shares if share.counts_plain for gate in (share.queue, share.policy)])
 
 
+@final
 class CostedLimit(LimitPolicy):
     """A limit seen by a scope whose requests cost more or less than one. All of its state is that of the limit.
 
