@@ -79,6 +79,7 @@ def _run(said: argparse.Namespace) -> int:
         print(f"governor init: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     print(f"Wrote {' and '.join(map(str, files))}. Check it with: governor check {file}")
+    print(f"Programs read it with GOVERNOR_CONFIG={file} in their environment, or in .env.")
     return 0
 
 

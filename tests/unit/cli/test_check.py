@@ -40,7 +40,15 @@ def test_check_prints_only_what_differs_from_the_defaults(capsys: pytest.Capture
 
 def test_check_of_the_defaults_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == main(["check"])
-    assert "OK: every setting has its default\n" == capsys.readouterr().out
+    assert ("OK: every setting has its default\n", "") == capsys.readouterr()
+
+
+def test_check_without_a_file_says_of_one_beside_it_that_it_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("governor.toml").write_text(OUTBOUND, encoding="utf-8")
+
+    assert 0 == main(["check"])
+    said = "governor.toml is not read: set GOVERNOR_CONFIG=governor.toml, or name it to this command\n"
+    assert ("OK: every setting has its default\n", said) == capsys.readouterr()
 
 
 def test_check_without_a_file_reads_the_environment(
