@@ -4,6 +4,7 @@ It needs `pip install atheris`. The laws are those of `tests/properties/test_hin
 readers. An input that breaks a law, or takes more seconds than `-timeout` says, is written to `crash-…` or `timeout-…`.
 """
 
+import json
 import sys
 from typing import Any, Final
 
@@ -31,6 +32,42 @@ NAMES: Final = [
 ]
 #: Characters of most headers, so that half of the texts are nearly valid.
 USUAL: Final = '0123456789.,;:=+-TZ"() abcdefghijklmnopqrstuvwyzGMTNovFri{}[]'
+
+#: Parts of the keys and sentences of denials.
+WORDS: Final = [
+    *(
+        "again",
+        "resets",
+        "until",
+        "wait",
+        "retry",
+        "banned",
+        "blocked",
+        "locked",
+        "your ip",
+        "you have been",
+        "limit",
+        "exceeded",
+    ),
+    *(" ", " in ", " at ", " after ", " for ", " of ", "_", ":", "=", "-", ".", " (", "the ", "end of the ", "a few ", "next "),
+    *(
+        "midnight",
+        "tomorrow",
+        "minutes",
+        "hour",
+        "day",
+        "s",
+        "ms",
+        "utc",
+        "pacific",
+        "am",
+        "too many requests",
+        "秒",
+        "请求频繁",
+    ),
+    *("0", "7", "30", "22:30", "00:01:30", "99.23:59:59", "11-14", "02-30", "2023-11-14", "1700000060", "9" * 19, "+0800"),
+    *("error", "message", "retry_after", "reset_at", "lockout_seconds", "expires_at", "FLOOD_WAIT_", "capacity=80, period=m"),
+]
 
 
 def longest(hints: tuple[Hint, ...]) -> int:
@@ -68,7 +105,14 @@ def one_input(data: bytes) -> None:
     most = take.ConsumeIntInRange(1, HOUR)
     headers = {take.PickValueInList(NAMES): _text(take) for _ in range(take.ConsumeIntInRange(0, 5))}
     body = take.ConsumeBytes(take.ConsumeIntInRange(0, 300)) if take.ConsumeBool() else None
+    if body is not None and take.ConsumeBool():
+        body = json.dumps({_words(take): _words(take) for _ in range(take.ConsumeIntInRange(1, 3))}).encode()
     check(provider, status, headers, body, most)
+
+
+def _words(take: Any) -> str:
+    """A text that is nearly one of a denial."""
+    return "".join(take.PickValueInList(WORDS) for _ in range(take.ConsumeIntInRange(1, 9)))
 
 
 def _text(take: Any) -> str:
