@@ -137,7 +137,7 @@ _AGAIN_ELSEWHERE: Final = pattern(
 )
 #: Those of these words that need no other letters than those of English.
 _AGAIN_WORDS: Final = (
-    *("erneut", "wieder", "wart", "essay", "patient", "attend", "nuevo", "intent", "esper", "novamente", "tente", "aguard"),
+    *("erneut", "wieder", "wart", "patient", "attend", "nuevo", "intent", "esper", "novamente", "tente", "aguard"),
     "riprov",
 )
 _WAIT_ELSEWHERE: Final = pattern(

@@ -201,6 +201,7 @@ def test_of_a_large_body_the_first_texts_are_read(first: bool, seconds: int) -> 
         ("You have reached the rate limit of 15 requests per second", 15, 1),
         ("A trial key is limited to 40 API calls / minute.", 40, 60),
         ("Rate limit exceeded: 5 per 1 minute", 5, 60),
+        ("5/minute", 5, 60),
         ("Spike arrest violation. Allowed rate : MessageRate{capacity=80, period=Minutes}", 80, 60),
         ("Spike arrest violation. Allowed rate : 10ps", 10, 1),
         ("At most 5 calls per minute and 500 calls per hour", 5, 60),
