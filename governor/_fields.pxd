@@ -49,6 +49,10 @@ cdef class CapFields:
     cdef public long long latest, left, slot_ends
 
 
+cdef class MarkFields:
+    cdef public long long left
+
+
 cdef class LimitFields:
     cdef public object parameters, ready
 

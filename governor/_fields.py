@@ -56,6 +56,14 @@ class CapFields:
     slot_ends: int
 
 
+class MarkFields:
+    """Plain requests that may be granted before the store is asked again."""
+
+    __slots__ = ("left",)
+
+    left: int
+
+
 class LimitFields:
     """What every limit has."""
 

@@ -141,6 +141,8 @@ class ScopeActor(Stepped):
         if self._spending is not None and self._spending.limits is not limits:
             self._spending = None
         self._cap = pipeline.cap
+        self._mark = pipeline.mark
+        self._extra = bool(self._shared) or self._mark is not None
         self.calm, self.looked = None, False
         if lender is None:
             return

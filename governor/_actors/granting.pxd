@@ -4,7 +4,7 @@ cimport cython
 
 from governor._actors.lifecycle cimport Lifecycle
 from governor._actors.permit cimport Permit, new_permit
-from governor._fields cimport BucketFields, CapFields, PermitSource, has_any, read_clock
+from governor._fields cimport BucketFields, CapFields, MarkFields, PermitSource, has_any, read_clock
 from governor.policies.plain cimport PlainSpending, spent_at_once
 
 
@@ -21,12 +21,15 @@ cdef class Granting(PermitSource):
     cdef public BucketFields _bucket
     cdef public CapFields _cap
     cdef public Lifecycle life
+    cdef public MarkFields _mark
     cdef public PlainSpending _spending
     cdef public tuple _shared
-    cdef public bint _watched, kept
+    cdef public bint _extra, _watched
     cdef public long long _generation, gate
 
-    @cython.locals(now="long long", ready="long long", cap=CapFields, life=Lifecycle, spending=PlainSpending)
+    @cython.locals(
+        now="long long", left="long long", ready="long long", cap=CapFields, life=Lifecycle, mark=MarkFields, spending=PlainSpending
+    )
     cdef object granted(self, bint deny)
 
     @cython.locals(gate="long long", counts=dict)

@@ -26,6 +26,7 @@ from governor.messages import Acquire, Denied, Leave, Outcome
 from governor.policies.contract import PLAIN, LimitPolicy
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.gcra import TokenBucketPolicy
+from governor.policies.mark import Mark
 from governor.policies.plain import PlainSpending
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import LimitQueue
@@ -41,9 +42,11 @@ class Granting(PermitSource):
         "_cap",
         "_clock",
         "_common",
+        "_extra",
         "_generation",
         "_lender",
         "_make",
+        "_mark",
         "_reason",
         "_shared",
         "_spending",
@@ -51,7 +54,6 @@ class Granting(PermitSource):
         "_watched",
         "gate",
         "inbox",
-        "kept",
         "ledger",
         "life",
         "scope",
@@ -63,8 +65,6 @@ class Granting(PermitSource):
     #: Unread messages, and unread outcomes.
     inbox: list[tuple[Acquire | Leave, Waiter | None]]
     unread: list[Outcome]
-    #: Set for a `KeptScopeActor`, whose `grab` compiled code must call. Of no other actor it is read in Python.
-    kept: bool
     ledger: Ledger
     life: Lifecycle
     scope: str
@@ -75,11 +75,15 @@ class Granting(PermitSource):
     _cap: RequestCapPolicy
     _clock: Callable[[], Instant]
     _common: Common
+    #: Whether anything is shared, or there is a mark: one look at most scopes, which have neither.
+    _extra: bool
     #: Why a call is denied while the gate is closed until its instant; None if that is to be found out.
     _reason: Reason | None
     _generation: int
     #: `Permit` or `HeldPermit`.
     _make: Callable[[Any, Instant, int], Permit]
+    #: None if no store keeps the state of the scope.
+    _mark: Mark | None
     #: What other scopes move as well: shared limits, and their queues. Empty for most scopes.
     _shared: tuple[LimitPolicy | LimitQueue, ...]
     #: None until it is needed: not for one bucket, but where the slot of the cap ends, and where the bucket is empty then.
@@ -104,8 +108,6 @@ class Granting(PermitSource):
         No Python call but the clock and `PlainSpending`, and no step. `copy` keeps what it reads up to date. `deny` is
         positional: keywords cost more.
         """
-        # C: if self.kept:
-        # C:     return self.grab(deny)
         clock, life = self._clock, self.life  # Fetched and called in two steps: CPython 3.11 calls attributes more slowly.
         now = clock()  # C: now = read_clock(clock, system_clock)
         # C: if now < self.gate or has_any(self.inbox) or has_any(self.failures) or life.state is not IDLE:
@@ -114,10 +116,17 @@ class Granting(PermitSource):
         cap = self._cap
         if not cap.left:
             return None
-        if self._shared and now < max(map(READY, self._shared)):
-            return None
+        mark = None
+        if self._extra:
+            if self._shared and now < max(map(READY, self._shared)):
+                return None
+            mark = self._mark
+            if mark is not None and (left := mark.left):
+                mark.left = left - 1
+                mark = None  # Charged, before anything is spent: an exception leaves too much charged rather than too little.
         bucket = self._bucket  # C:
-        if bucket is not None and now < cap.slot_ends:  # C: if spent_at_once(self._bucket, self._spending, cap, now):
+        # C: if mark is None and spent_at_once(self._bucket, self._spending, cap, now):
+        if mark is None and bucket is not None and now < cap.slot_ends:  # C:
             # `PlainSpending.commit` for one bucket. There is no call until the permit, so it happens as a whole or not at all.
             full = now * bucket.ticks  # C:
             tat = bucket.tat  # C:
@@ -132,6 +141,8 @@ class Granting(PermitSource):
                 return make(self, now, self._generation)  # C: return new_permit(self._make, self, now, self._generation)
         life.state = BUSY
         try:
+            if mark is not None and not mark.renew(now):
+                return None
             spending = self._spending or self._all_spending()
             ready = spending.commit(now)
             if ready:

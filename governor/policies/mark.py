@@ -6,6 +6,7 @@ See `account`. A scope draws slices of what its accounts may grant, so that most
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, final
 
+from governor._fields import MarkFields
 from governor._units import MILLISECOND, Instant
 from governor.errors import Reason
 from governor.policies.account import UNBOUNDED, Account, Tracker
@@ -35,14 +36,14 @@ class Charge(NamedTuple):
 
 
 @final
-class Mark:
+class Mark(MarkFields):
     """The marks ahead of one scope, over its accounts: its own, and those that it shares with other scopes.
 
     `left` plain requests may be granted without a look at any account; the hot path counts them down. The `trackers` write down
     which calls are on their way: at the end of each step, and with each outcome that takes none.
     """
 
-    __slots__ = ("_charges", "_drawn_at", "_run", "_slice", "left", "trackers")
+    __slots__ = ("_charges", "_drawn_at", "_run", "_slice", "trackers")
 
     #: The reason of a denial while a record is being written.
     reason = Reason.OVERLOADED
