@@ -1,6 +1,7 @@
 """Laws of the learned window, beside a list of all calls."""
 
 from bisect import bisect_right
+from statistics import median_low
 
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies.learning.learned_window import ACCEPTED_AFTER, DISPROVED, SHORT, SPANS, LearnedWindow
@@ -16,6 +17,13 @@ LATE = SECOND // 2 + MINUTE // 4096 + 1
 
 def inside(calls: list[Instant], now: Instant, span: Duration) -> int:
     return len(calls) - bisect_right(calls, now - span)
+
+
+def fixed_minute(calls: list[Instant], now: Instant, wait: Duration) -> int:
+    """The calls since a window of a minute began: the middle of the seconds before which no window has held more."""
+    begins = [now // SECOND - age for age in range(60)] if wait >= MINUTE else [(now + wait - MINUTE) // SECOND]
+    held = [[sum(0 <= call // SECOND - begin + 60 * back < 60 for call in calls) for back in range(5)] for begin in begins]
+    return median_low([counts[0] for counts in held if max(counts) == counts[0]] or [len(calls)])
 
 
 @given(GAPS, st.sampled_from([None, 1, 2, 3, 7, 20, 59, 200]), st.booleans(), st.data())
@@ -39,7 +47,10 @@ def test_what_was_accepted_in_the_shortest_span_that_explains_a_denial_is_never_
     span = MINUTE if again or (wait or 0) > SPANS[0] or too_few else SPANS[0]
     # Where every call was denied, nothing shows what is granted.
     known = (again or (wait is not None and wait > SHORT)) and inside(calls, now, span) > 0
-    most = max(inside(calls, now, span), span // (10 * SECOND))
+    used = inside(calls, now, span)
+    if span == MINUTE and wait is not None and wait > SPANS[0]:
+        used = min(used, fixed_minute(calls, now, wait))
+    most = max(used, span // (10 * SECOND))
 
     assert rate == (most * SECOND / span if known else None)
     for _ in range(2 * most if known else 0):
@@ -104,6 +115,38 @@ def test_a_limit_that_is_denied_for_long_before_it_was_probed_loses_a_tenth_and_
 
     is_long = seconds is not None and seconds > 10
     assert window.most == (int(DISPROVED * calls) if is_long and more <= 1 else calls)
+
+
+@given(st.integers(10, 80), st.integers(0, 59), st.integers(11, 59), st.integers(11, 49), st.integers(1, 4))
+def test_a_wait_of_less_than_a_minute_ends_with_the_window_in_which_the_accepted_calls_are_the_limit(
+    limit: int, begins: int, wait: int, before: int, rate: int
+) -> None:
+    window, begin = LearnedWindow(), 600 + begins
+    for number in range(min(limit, rate * before)):
+        window.add(Instant((begin - before) * SECOND + number * SECOND // rate), 1)
+    for number in range(limit):
+        window.add(Instant(begin * SECOND + number * (59 - wait) * SECOND // limit), 1)
+    window.deny(Instant((begin + 60 - wait) * SECOND), Duration(wait * SECOND))
+
+    assert limit == window.most
+
+
+def test_two_denials_find_the_limit_of_windows_that_begin_at_the_same_second_of_a_minute() -> None:
+    """80 in each minute, at full minutes: they are used up at 2 a second from 570 s on, and at 4 a second from 700 s on.
+
+    In an earlier minute 75 were accepted.
+    """
+    window, found = LearnedWindow(), list[int]()
+    window.add(Instant(450 * SECOND), 75)
+    for begin, end, rate in [(570, 640, 2), (700, 740, 4)]:
+        for number in range((end - begin) * rate):
+            window.add(Instant(begin * SECOND + number * SECOND // rate), 1)
+        window.add(Instant(end * SECOND), 1)
+        window.remove(Instant(end * SECOND))
+        window.deny(Instant(end * SECOND), MINUTE)
+        found.append(window.most)
+
+    assert [96, 80] == found
 
 
 @given(st.integers(10, 200), st.floats(1.0, 9.0))

@@ -3,10 +3,11 @@
 A denial in the middle of a span says that the calls that were accepted in it are as many as the provider grants. Which span it
 counts is not known: it is at least as long as the calls are denied. So the shortest of `SPANS` is taken that explains the
 denials so far. The limit is an upper bound that follows the learned rate up, when that probes for more. One that was kept, not
-probed, and denied for longer than the shortest span all the same was too high: a part of it, `DISPROVED`, is left. If a server
-states a limit of about as many calls as were accepted in a span, it is that limit, and nothing probes beyond it.
+probed, and denied for longer than the shortest span all the same was too high: a part of it, `DISPROVED`, is left. A long pause
+may also be that of windows at fixed times, which tell the limit better (`fixed_minutes`). If a server states a limit of about
+as many calls as were accepted in a span, it is that limit, and nothing probes beyond it.
 
-Bound: two logs of some 4,096 slots (`SlidingLog`).
+Bound: two logs of some 4,096 slots (`SlidingLog`), and the calls of 300 seconds.
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import Final
 
 from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.policies._sliding_log import SLOTS, SlidingLog
+from governor.policies.learning.fixed_minutes import FixedMinutes
 
 #: The spans that are distinguished.
 SPANS: Final = (Duration(10 * SECOND), MINUTE)
@@ -51,7 +53,7 @@ _UNBOUNDED: Final = 2**62
 class LearnedWindow:
     """At most `most` calls in any `span`; none before the first denial that tells one. Instants must not go back."""
 
-    __slots__ = ("_denied", "_found", "_logs", "_seen", "_stated", "most", "span")
+    __slots__ = ("_denied", "_fixed", "_found", "_logs", "_seen", "_stated", "most", "span")
 
     def __init__(self) -> None:
         self.most = _UNBOUNDED
@@ -61,6 +63,7 @@ class LearnedWindow:
         #: The limit that the server states for this span; None if it states none.
         self._stated: int | None = None
         self._logs = {span: SlidingLog(span, SLOTS + 1) for span in SPANS}
+        self._fixed = FixedMinutes()
         self._denied: deque[Instant] = deque(maxlen=_MAX_DENIED)
         #: What was seen at the denial before: when, the calls per second, and those in each span.
         self._seen: tuple[Instant, float, tuple[int, ...]] | None = None
@@ -74,6 +77,7 @@ class LearnedWindow:
         """So many calls are granted."""
         for log in self._logs.values():
             log.add(now, count)
+        self._fixed.add(now, count)
 
     def remove(self, granted_at: Instant, count: int = 1) -> None:
         """A call that was granted then has been denied, or was never sent. Once for each instant."""
@@ -81,6 +85,7 @@ class LearnedWindow:
             self._denied.append(granted_at)
             for log in self._logs.values():
                 log.remove(granted_at, count)
+            self._fixed.remove(granted_at, count)
 
     def has_accepted(self, after: Instant, denied_at: Instant, now: Instant, *, succeeded: bool) -> bool:
         """Whether a call was accepted that was granted after an instant. One that was granted at `denied_at` is denied now.
@@ -139,13 +144,16 @@ class LearnedWindow:
         used = self._logs[span].used(now)
         if not used and self.span is None:
             return None  # The provider denies every call there was: that tells no limit.
-        disproved = span == self.span and self.most <= self._found + 1 and wait is not None and wait > SPANS[0]
-        if disproved:
+        long = None if wait is None or wait <= SPANS[0] else wait
+        fixed = self._fixed.deny(now, long) if long and span == MINUTE else None
+        disproved = long is not None and span == self.span and self.most <= self._found + 1
+        used = used if fixed is None else min(used, fixed)
+        if disproved and (fixed is None or used >= self._found):
             used = min(used, int(DISPROVED * self._found))
         used = max(used, int(LEAST_RATE * span / SECOND))
         self.most = used if span != self.span else max(min(used, self.most), int(_LEAST_PART * self.most))
         self.span = span
-        if not disproved and least * span <= _SPREAD * used * SECOND:
+        if not disproved and fixed is None and least * span <= _SPREAD * used * SECOND:
             self.follow(least)
         self._found = self.most
         return self.most * SECOND / span
@@ -186,6 +194,7 @@ class LearnedWindow:
     def forget(self) -> None:
         """No denial matters any more."""
         self.most, self.span, self._seen, self._stated = _UNBOUNDED, None, None, None
+        self._fixed.forget()
 
     def earliest(self, now: Instant, count: int) -> Instant:
         """When so many more calls are within the limit."""
