@@ -1,21 +1,23 @@
 """Fingerprints of requests and digests of their answers, by which repetitions are recognized. Nothing readable is kept.
 
 A request has two fingerprints, each a keyed digest (BLAKE2b, RFC 7693) under a random secret of the governor. The exact one is
-of the method, the URL and the body, in canonical form if that is JSON. In the shape, counters, times and identifiers of the
-query and of the body are folded, and white space: two requests that differ only in these have one shape. What a request is
-about is not folded:
+of the method, the URL and the body, in canonical form if that is JSON, compressed with gzip, or of several parts. In the
+shape, what differs between repetitions is folded:
 
-- Of most requests, only what a word calls a counter, a time or an identifier of the request is folded: `"attempt":3`,
-  `step 3`, `ts=1700000000`, `"trace_id":"…"`. Every other number may be what one of many requests is about.
-- What is asked of a language model, or of a tool in its place, is text that a program writes: every number may be a counter,
-  but for JSON values such as `user_id`, and `id` but for that of JSON-RPC; numbers of five digits or more, unless they are
-  seconds since 1970, and decimal fractions; hexadecimal numbers; names in addresses of mail. Of the conversation before it,
-  the turns at its end that repeat those before them are left out: the history of an agent in a loop grows with each call.
+- What a word calls a counter, a time or an identifier of the request: `"attempt":3`, `step 3`, `ts=1700000000`,
+  `"trace_id":"…"`. Every other number may be what one of many requests is about.
+- The order, case and punctuation of words that are searched for.
+- In what is asked of a language model, or of a tool in its place: parameters of sampling, identifiers of calls, and of the
+  conversation before it the turns at its end that repeat those before them. The history of an agent in a loop grows.
+
+An answer is compared without what it says about itself: its identifiers, its times, how long it took, and what it used. Of a
+stream the text is compared, of a model that calls tools its calls, and of an error the words.
 
 Costs about 6 us for a small request, and 40 us for 1 KiB of text, of which at most 8 KiB are folded.
 """
 
 import re
+import zlib
 from collections.abc import Callable
 from functools import lru_cache, partial
 from hashlib import blake2b
@@ -44,30 +46,14 @@ MAX_TURNS: Final = 8
 _SIZE: Final = 8
 #: A number, a time or an identifier from its first digit on.
 _VALUE: Final = re.compile(rb"[0-9][0-9A-Za-z_.:+-]*")
-#: Its letters before the first digit, in reverse.
-_BEGINNING: Final = re.compile(rb"#[0-9A-Za-z]+")
-#: JSON values that name another thing than the request itself, whose digits count.
-_REFERENCE: Final = re.compile(
-    rb'"(?!(?:request|client_request|trace|span|correlation|message|call|tool_call|session|run)_?[iI]d")'
-    rb'[0-9A-Za-z_]*(?:_id|Id)":"?[0-9A-Za-z-]+'
-    rb'|"id":"?[0-9]+(?![0-9A-Za-z-]|"?,"jsonrpc")'
-)
-#: Amounts, coordinates, numbers of things, and hexadecimal numbers. Counters are shorter; seconds since 1970 have 10 digits, of
-#: which the first is a 1, and their parts 3, 6 or 9 more.
-_DATA: Final = re.compile(
-    rb'[0-9](?<![0-9A-Za-z_.+-][0-9])(?<![^"]:[0-9])(?:(?<=0)x[0-9a-fA-F]{8,}|[0-9]{0,8}\.[0-9]+'
-    rb"|(?<!1)[0-9]{4,}|[0-9]{4,8}(?![0-9])|[0-9]{10,11}(?![0-9])|[0-9]{13,14}(?![0-9])|[0-9]{16,17}(?![0-9])|[0-9]{19,})"
-    rb"(?!\.?[0-9A-Za-z_:+-])"
-)
-_MAIL: Final = re.compile(rb"[0-9][0-9A-Za-z_.+-]{0,31}@")
 #: What is asked of a language model, or of a tool in its place.
 _PROMPT: Final = re.compile(rb'"(?:messages|prompt|contents|inputText|model)":|"method":"(?:tools/call|message/send)"')
 #: Where the messages of a conversation are.
-_CONVERSATIONS: Final = ("messages", "contents", "input")
+_CONVERSATIONS: Final = ("messages", "contents", "input", "prompt")
 #: A word, and the value that follows it: `"retry_count":3`, `step 3`, `req-3`, `"traceId":"a3"`.
 _NAMED: Final = re.compile(
-    rb"(?<![A-Za-z_-])([A-Za-z_][A-Za-z_-]*+)([\\\"'=:# .(]{0,5}+)"
-    rb'([0-9][0-9A-Za-z_.:+-]*+(?: [0-9]{2}:[0-9]{2}[0-9:.]*)?|(?<=")[A-Za-z_-]{1,40}[0-9][0-9A-Za-z_.:+-]*+)'
+    rb"(?<![A-Za-z_-])([A-Za-z_][A-Za-z_-]*+)([\\\"'=:# .(>]{0,5}+)"
+    rb'([0-9][0-9A-Za-z_.:+-]*+(?: [0-9]{2}:[0-9]{2}[0-9:.]*)?|(?<=[">=])[A-Za-z_:-]{1,40}[0-9][0-9A-Za-z_.:+-]*+)'
 )
 #: The parts of such a word.
 _WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
@@ -75,10 +61,13 @@ _WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
 #: number of something is named by what it counts.
 _COUNTERS: Final = frozenset(
     b"attempt retry retries try tries iteration iter loop cycle turn round step counter seq sequence index idx tick poll ping"
-    b" elapsed uptime nonce seed rev request req message msg call run session trace span correlation cachebust cb rand".split()
+    b" elapsed uptime nonce seed rev request req message msg call run session trace span correlation cachebust cb rand"
+    b" idempotency mutation signature assertion".split()
 )
+#: Parts of a word by which it names a secret of one request.
+_SECRETS: Final = frozenset((b"csrf", b"xsrf", b"nonce"))
 _LETTERS: Final = frozenset((b"n", b"i", b"k"))
-_CLOCKS: Final = frozenset(b"now ts timestamp time date sent created updated t _".split())
+_CLOCKS: Final = frozenset(b"now ts timestamp time date sent created updated expires t _".split())
 _SUFFIXES: Final = frozenset(b"id uuid no nr num number count ref key ms sec seconds at on".split())
 _TIME: Final = re.compile(
     rb"1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?"
@@ -87,31 +76,67 @@ _TIME: Final = re.compile(
 _READS: Final = re.compile(
     rb'"method":"(?:[a-z0-9]{1,16}_)?(?:get|is|has|list|find|query|fetch|block|chain|gas|fee|estimate|sync|call")'
     rb'|^[^"]*\{(?:"[a-zA-Z]+":(?:"[^"]*"|\{[^{}]*\}|null),)*"query":"(?:\\n| )*(?:query\b|\{)'
-    rb"|(?:^|[&\n])Action=(?:Get|Describe|List|Receive)"
+    rb"|(?:^|[&\n])(?:Action=|x-amz-target=[A-Za-z0-9_]+\.)(?:Get|Batch_?Get|Describe|List|Receive|Query|Scan)"
 )
-#: JSON values that are random in each request.
-_RANDOM: Final = re.compile(rb'"(?:seed|nonce|salt|random)":(?:"[^"]*"|[0-9.]+)')
+#: JSON values that are random in each request, and the time before a line.
+_RANDOM: Final = re.compile(
+    rb'"(?:seed|nonce|salt|random)":(?:"[^"]*"|[0-9.]+)|\[[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?\]'
+)
+#: How a model is to answer the same question, and numbers of steps.
+_SAMPLING: Final = re.compile(
+    rb'"(?:temperature|top_p|max_(?:completion_|output_)?tokens)":[0-9.]+'
+    rb"|[0-9](?<![0-9A-Za-z.][0-9])[0-9]{0,3}(?:st|nd|rd|th)?"
+    rb"(?= (?:attempt|try|tries|retry|retries|step|turn|iteration|round)s?(?![a-z]))"
+)
+#: The number of a call of JSON-RPC.
+_RPC: Final = re.compile(rb'"id":"?([0-9A-Za-z_-]+)"?,"jsonrpc"')
+#: Words that are searched for, and no statement of a language.
+_SEARCH: Final = re.compile(rb'"(?:q|query|search|search_?(?:query|term)|keywords?)":"([^"\\{}<>=*();]{1,200})"')
+_SEARCHED: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
 #: What asks the server to answer later: `"WaitTimeSeconds":20`, `timeout=30`.
 _WAITS: Final = re.compile(
     rb'(?i)(?:["&?\n]|^)(?:(?:max_?)?wait(?:_?time)?(?:_?(?:seconds|ms|out))?|(?:long_?)?poll(?:ing)?(?:_?time(?:out)?)?|timeout)'
     rb'"?[=:]"?[1-9]'
 )
-#: Digits of a counter.
-_MAX_COUNTER: Final = 4
 _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
-#: Digits that are not folded.
-_KEPT: Final = bytes.maketrans(b"0123456789", bytes(range(0x80, 0x8A)))
-#: What an answer says about itself: its identifier and its time.
+#: What an answer says about itself: its identifier, its time, how long it took, and what it used.
 _ABOUT_ITSELF: Final = re.compile(
-    rb'"(?:(?:created|created_at|system_fingerprint|request_?[iI]d|RequestId|response_?[iI]d|trace_?[iI]d|took(?:_ms|Ms)?'
+    rb'"(?:(?:created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|pid'
+    rb"|(?:[rR]equest|response|trace|ray)_?[iI]d|took(?:_ms|Ms)?|[a-z_]{0,20}(?:duration|elapsed|latency)(?:_?(?:[mM]s|ns|seconds))?"
+    rb"|(?:started|finished|ended|completed|checked|generated|served|executed|processed)_?[aA]t"
     rb'|(?:queue|prompt|completion|total|query|inference|processing)_?[tT]ime(?:_?[mM][sS])?)":\s*(?:"[^"]*"|[0-9.e-]+)'
     rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu)[-_][0-9A-Za-z]{6,}"'
-    rb'|usage":\s*\{(?:[^{}]|\{[^{}]*\})*\})'
+    rb'|(?:usage|usage_?[mM]etadata|tokens)":\s*\{(?:[^{}]|\{[^{}]*\})*\})'
 )
 #: When an answer was made, and which one it is, if it says so once: several times are those of what it is about.
 _MADE: Final = re.compile(
     rb'"(?:timestamp|date|time|ts|now|server_?[tT]ime|uuid)":\s*(?:"[0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]{5,30}"|1[0-9]{9,18}(?:\.[0-9]+)?'
     rb'|"[0-9a-f]{8}-[0-9a-f-]{27}")'
+)
+#: Whether a model calls tools, and what it says beside.
+_CALLS: Final = re.compile(rb'"(?:tool_calls":\s*\[\s*\{|type":\s*"tool_use"|functionCall":)')
+_BESIDE: Final = re.compile(rb'"(?:content|text|thinking|reasoning(?:_content)?)":\s*"(?:[^"\\]|\\.)*+"')
+#: The pieces of a stream.
+_STREAM: Final = (b"data:", b"event:")
+_PIECE: Final = re.compile(
+    rb'"(?:content|text|delta|name|arguments|partial_json|thinking|reasoning(?:_content)?)":\s*"((?:[^"\\]|\\.)*+)"'
+)
+#: Whether an answer of a status of success is an error, and what may differ in one: words with digits, no numbers of JSON.
+_ERROR: Final = re.compile(
+    rb'"(?:errors?":\s*(?:\[?\s*\{|"[^"])|isError":\s*true|(?:ok|success)":\s*false|status":\s*"(?:error|fail))|Fault>'
+)
+_OF_ERROR: Final = re.compile(rb'(?<![0-9A-Za-z_.-])(?<!":)(?<!": )(?<![\[,])[A-Za-z_]*+[0-9][0-9A-Za-z_.:+/=-]*')
+#: An answer that says that something is still being done.
+_PENDING: Final = re.compile(
+    rb'(?:[sS]tat(?:e|us)|STAT(?:E|US)|[pP]hase)\\*"?[=:]\s*\\*"'
+    rb"(?i:pending|queued|waiting|scheduled|not_?started|starting|running|working|active|(?:in[_ -]?)?progress|processing)\\*\""
+)
+_MAX_PENDING: Final = 2_048
+#: An answer that says no more than that something was done: `{"ok":true}`, `{"accepted": 1, "rejected": 0}`, `{}`, `ok`.
+_DONE: Final = rb"(?:ok|success|accepted|received|acknowledged|created|updated|done)"
+_ACKNOWLEDGED: Final = re.compile(
+    rb'(?i)\s*(?:"?%b"?|\{\s*\}|\{(?=[^}]*"(?:%b|result|status|message|errors)")'
+    rb'(?:\s*"[a-z_]{1,20}":\s*(?:true|false|null|[0-9]{1,9}|"%b")\s*(?:,|(?=\})))+\})\s*' % (_DONE, _DONE, _DONE)
 )
 
 
@@ -144,16 +169,21 @@ class Fingerprints:
         text = b"%b\n%b" % (asked, _ends(whole, MAX_FOLDED))
         has = text.count  # Four times as fast as `in`, which asks for a buffer.
         waits = bool(has(b"ait") or has(b"imeout") or has(b"oll")) and _WAITS.search(text) is not None
-        reads = bool(has(b'"method"') or has(b'"query"') or has(b"Action=")) and _READS.search(text) is not None
+        reads = (
+            bool(has(b'"method"') or has(b'"query"') or has(b"Action=") or has(b"x-amz-t")) and _READS.search(text) is not None
+        )
+        told = text
         if _PROMPT.search(text) is not None:
             turns = _unrepeated(document)
             told = text if turns is None else b"%b\n%b" % (asked, _ends(turns, MAX_FOLDED))
-            plain = _marked(_spaced(told))
-            found = _VALUE.findall(plain)
-            folded = _folded(plain) if found else plain
-        else:
-            found = []
-            folded = _NAMED.sub(partial(_counter, found), _spaced(text))
+            told = _ABOUT_ITSELF.sub(b"#", _SAMPLING.sub(b"#", told))
+        found: list[bytes] = []
+        if has(b'"jsonrpc"'):
+            found += _RPC.findall(told)
+            told = _RPC.sub(b"#", told)
+        folded = _SEARCH.sub(_words, _spaced(told))
+        if folded.translate(None, _NO_DIGITS):
+            folded = _NAMED.sub(partial(_counter, found), folded)
         echoes = frozenset(value.strip(b"_.:+-") for value in found[:MAX_ECHOES])
         shape = self._digest(head + folded) if folded != text else exact
         return Fingerprint(exact, shape, echoes, waits, reads)
@@ -161,19 +191,34 @@ class Fingerprints:
     def answer(self, status: int | None, body: bytes | None, fingerprint: Fingerprint | None = None) -> bytes:
         """The digest of an answer: equal for answers that say the same.
 
-        Not compared are its own identifier and time of creation, and values that it repeats from the request.
+        Not compared is what it says about itself, and values that it repeats from the request.
         """
         text = body or b""
         size = len(text) if len(text) > MAX_ANSWER else 0
-        text = _ABOUT_ITSELF.sub(b"#", _ends(text, MAX_ANSWER))
+        text = _ends(text, MAX_ANSWER)
+        if text.startswith(_STREAM):
+            text = b"".join(_PIECE.findall(text)) or text
+        text = _told(text)
         if len(_MADE.findall(text)) == 1:
             text = _MADE.sub(b"#", text)
         if fingerprint is not None and fingerprint.echoes:
             text = _VALUE.sub(_without(fingerprint.echoes), text)
+        if (status is not None and status >= 400) or _ERROR.search(text) is not None:
+            text = _OF_ERROR.sub(b"#", text)
         return self._digest(b"%d %d\n%b" % (status or 0, size, text))
 
     def _digest(self, text: bytes) -> bytes:
         return blake2b(text, digest_size=_SIZE, key=self._secret).digest()
+
+
+def is_pending(answer: bytes) -> bool:
+    """Whether an answer says that what was asked for is still being done: its repetition is polling."""
+    return len(answer) <= _MAX_PENDING and _PENDING.search(answer) is not None
+
+
+def acknowledges(answer: bytes) -> bool:
+    """Whether an answer says no more than that something was done, whatever it was."""
+    return len(answer) <= _MAX_PENDING and _ACKNOWLEDGED.fullmatch(answer) is not None
 
 
 def _spaced(text: bytes) -> bytes:
@@ -195,7 +240,7 @@ def _counter(found: list[bytes], named: re.Match[bytes]) -> bytes:
     if (
         kind is None
         or (kind is _LETTERS and not (is_key and value.isdigit()))
-        or (kind is _CLOCKS and _TIME.fullmatch(value) is None)
+        or (kind is _CLOCKS and _TIME.fullmatch(value.rstrip(b".:")) is None)
     ):
         return named[0]
     found += _VALUE.findall(value)
@@ -206,32 +251,20 @@ def _counter(found: list[bytes], named: re.Match[bytes]) -> bytes:
 def _kind(word: bytes) -> frozenset[bytes] | None:
     """The words to which one belongs by its last part but for a suffix; None for one that says nothing about the request."""
     parts = [part.lower() for part in _WORD.findall(word)] or [word]
+    if not _SECRETS.isdisjoint(parts):
+        return _COUNTERS
     while len(parts) > 1 and parts[-1] in _SUFFIXES:
         del parts[-1]
     return next((kind for kind in (_COUNTERS, _LETTERS, _CLOCKS) if parts[-1] in kind), None)
 
 
-def _marked(text: bytes) -> bytes:
-    """The text with marks in place of the digits of what a prompt is about."""
-    has = text.count
-    digits = text.translate(None, _NO_DIGITS)
-    if digits:
-        if has(b'id"') or has(b'Id"'):
-            text = _REFERENCE.sub(_kept, text)
-        if has(b"@"):
-            text = _MAIL.sub(_kept, text)
-        if len(digits) > _MAX_COUNTER or has(b"."):
-            text = _DATA.sub(_kept, text)
-    return text
-
-
-def _kept(found: re.Match[bytes]) -> bytes:
-    """The text with digits that are not folded."""
-    return found[0].translate(_KEPT)
-
-
 def _canonical(body: bytes) -> tuple[bytes, object]:
-    """JSON with sorted keys and without white space, and its value; any other body as it is, and None."""
+    """JSON with sorted keys and without white space, and its value; any other body without its boundary, and None."""
+    if body[:2] == b"\x1f\x8b":
+        body = _decompressed(body)
+    if body[:2] == b"--":
+        boundary = body[: body.find(b"\r\n")]
+        return body.replace(boundary, b"--") if len(boundary) > len(b"--") else body, None
     if body[:1] not in (b"{", b"[") or len(body) > MAX_BODY:
         return body, None
     try:
@@ -241,25 +274,47 @@ def _canonical(body: bytes) -> tuple[bytes, object]:
         return body, None
 
 
+def _decompressed(body: bytes) -> bytes:
+    """What gzip has compressed; of more than `MAX_BODY` bytes the beginning, and the checksum and length at its end."""
+    try:
+        whole = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, MAX_BODY)
+    except zlib.error:
+        return body
+    return whole if len(whole) < MAX_BODY else whole + body[-8:]
+
+
 def _unrepeated(document: object) -> bytes | None:
     """A prompt without the turns at its end that repeat those before them, of up to `MAX_TURNS` messages; None without such."""
     if not isinstance(document, dict):
         return None
-    name = next((name for name in _CONVERSATIONS if isinstance(document.get(name), list)), None)
-    if name is None or len(document[name]) < 3:
-        return None
-    turns = [_said(turn) for turn in document[name][-2 * MAX_TURNS :]]
-    size = next((size for size in range(1, len(turns) // 2 + 1) if _repeats(turns, size)), None)
-    if size is None:
-        return None
-    turns = [_said(turn) for turn in document[name]]
-    while _repeats(turns, size):
-        del turns[-size:]
-    return msgspec.json.encode({**document, name: document[name][: len(turns)]}, order="sorted")
+    for name in _CONVERSATIONS:
+        match document.get(name):
+            case list(messages) if len(messages) >= 3:
+                pass
+            case str(transcript) if transcript.count("\n") >= 3:
+                messages = transcript.rstrip().split("\n")
+            case _:
+                continue
+        turns = [_said(message) for message in messages[-2 * MAX_TURNS :]]
+        size = next((size for size in range(1, len(turns) // 2 + 1) if _repeats(turns, size)), None)
+        if size is None:
+            return None
+        turns = [_said(message) for message in messages]
+        while _repeats(turns, size):
+            del turns[-size:]
+        return msgspec.json.encode({**document, name: messages[: len(turns)]}, order="sorted")
+    return None
 
 
 def _said(message: object) -> bytes:
-    return _ABOUT_ITSELF.sub(b"#", msgspec.json.encode(message, order="sorted"))
+    return _RANDOM.sub(b"#", _told(msgspec.json.encode(message, order="sorted")))
+
+
+def _told(text: bytes) -> bytes:
+    """What a message says, but for what it says about itself; if it calls tools, its calls."""
+    if _CALLS.search(text) is not None:
+        text = _BESIDE.sub(b"#", text)
+    return _ABOUT_ITSELF.sub(b"#", text)
 
 
 def _repeats(turns: list[bytes], size: int) -> bool:
@@ -271,9 +326,9 @@ def _ends(text: bytes, size: int) -> bytes:
     return text if len(text) <= size else text[: size // 2] + text[-(size // 2) :]
 
 
-def _folded(text: bytes) -> bytes:
-    """The text with `#` in place of each word that has a digit, from its last letter or sign before the digit on."""
-    return _BEGINNING.sub(b"#", _VALUE.sub(b"#", text)[::-1])
+def _words(found: re.Match[bytes]) -> bytes:
+    """What is searched for, whatever the order, case and punctuation of its words."""
+    return b" ".join(sorted(set(_SEARCHED.findall(found[1].lower()))))
 
 
 def _without(echoes: frozenset[bytes]) -> Callable[[re.Match[bytes]], bytes]:

@@ -11,6 +11,9 @@ from governor_client._server_wait import Headers
 #: The number of bytes of an answer that are compared. Of a longer one its length is compared too.
 MAX_COMPARED: Final = 16_384
 
+#: Headers that say what is asked for beside the address and the body: which operation, and which part.
+_ASKING: Final = ("content-range", "soapaction", "upload-offset", "x-amz-target")
+
 
 @final
 class ComparedAnswer:
@@ -64,6 +67,10 @@ def watch(operation: _Operation) -> Fingerprint | None:
     body = request.body
     if body is not None or request.repeatable:
         url = f"{request.host}{request.path}?{request.query}"
+        get = request.headers.get
+        for name in _ASKING:
+            if (value := get(name)) is not None:
+                url += f"&{name}={value}"
         operation.fingerprint = governor.fingerprint(request.method, url, body)
         operation.observing += (partial(_compare, operation),)
     return operation.fingerprint

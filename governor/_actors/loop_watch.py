@@ -112,9 +112,13 @@ class LoopWatch:
         if watched.fingerprint.reads and watched.call.caller is None:
             return  # As `GET`, whose repetition is polling.
         body = answer.encode(*_fingerprints.LENIENT) if isinstance(answer, str) else answer
-        digest = _fingerprints.Fingerprints(self._secret).answer(status, body, watched.fingerprint)
+        digest = (
+            b"%d" % now  # It asks to come back later, and counts as an answer that changes.
+            if _fingerprints.is_pending(body)
+            else _fingerprints.Fingerprints(self._secret).answer(status, body, watched.fingerprint)
+        )
         # The answer to a write that was done may say the same whatever was written, and an empty one says the same.
-        similar = bool(answer) and (status is None or status == 200)
+        similar = bool(answer) and (status is None or status == 200 or status >= 400) and not _fingerprints.acknowledges(body)
         note = _Note(now, watched.asked_at, scope, watched.rule, watched.call, digest, similar)
         if get_ident() == self._portal.thread:
             self._read()

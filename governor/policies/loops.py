@@ -1,13 +1,14 @@
 """Loop guard: recognizes a caller that makes the same call again and again, and gets the same answer.
 
 A call is known by the key of its fingerprint, which includes its scope and the label of its caller, and by that of its shape,
-in which counters, times and identifiers are folded. A *repetition* begins soon after the answer to the same call: within
-`pause`, not counting the time of other calls of the caller between them, of which there may be seven. So a cycle of up to
-eight calls is recognized by each of its calls; a timer that waits longer, and copies of a call that are under way at the same
-time, are no repetitions. What happens depends on the answers:
+in which counters, times and identifiers are folded. A *repetition* begins soon after the answer to the same call: with no
+pause of `pause` since then, in which the caller made no call, and with up to seven other calls between them. So a cycle of up
+to eight calls is recognized by each of its calls; a timer that waits longer, and copies of a call that are under way at the
+same time, are no repetitions. What happens depends on the answers:
 
 - They are the same: a loop. It is warned of, then its calls are delayed, then denied for `cooldown`. After it one call is
-  granted as a probe: with the same answer once more the call is denied again.
+  granted as a probe: with the same answer once more the call is denied again. A caller with a label that has had nothing but
+  answers that it had before, `similar` times in a row, is in a cycle: the calls that it has made three times are denied.
 - They change: polling. After `repeats` of them, calls are spaced by `polling_interval`.
 
 Only answers count. An error, a timeout, and an answer that asks to come back later say nothing.
@@ -38,6 +39,8 @@ MAX_CYCLE: Final = 8
 DELAYED: Final = 3
 #: From so many equal answers in a row on, calls are decided on one by one.
 _SUSPECT: Final = 2
+#: From so many equal answers in a row on, a call may belong to a cycle.
+_IN_CYCLE: Final = 3
 #: The oldest suspects among which the least suspicious is looked for.
 _OLDEST: Final = 32
 
@@ -122,7 +125,7 @@ class Call(NamedTuple):
 class _Entry:
     """The calls of one key, since the latest pause between them."""
 
-    __slots__ = ("answer", "changes", "counted_at", "idle", "number", "run", "until")
+    __slots__ = ("answer", "changes", "counted_at", "number", "pauses", "run", "until")
 
     def __init__(self) -> None:
         self.answer: bytes | None = None
@@ -131,23 +134,25 @@ class _Entry:
         self.changes = 0
         #: When the latest answer came that counts. The calls that were under way then are no repetitions.
         self.counted_at = Instant(0)
-        #: The number of the latest call among those of its caller, and the idle time of the caller up to its answer.
-        self.number = 0
-        self.idle = 0
+        #: The number of the latest call among those of its caller, and the pauses that the caller had made by then.
+        self.number = -1
+        self.pauses = 0
         #: Until when it is denied; 0 if it was not denied.
         self.until = Instant(0)
 
 
 @final
 class _Caller:
-    """The calls of one caller: how many, how long it was idle in between, and when it last made or ended one."""
+    """The calls of one caller: how many, the pauses between them, when the last one ended, and how many told nothing new."""
 
-    __slots__ = ("idle", "last", "number")
+    __slots__ = ("last", "number", "pauses", "stale")
 
     def __init__(self, now: Instant) -> None:
         self.number = 0
-        self.idle = 0
+        self.pauses = 0
         self.last = now
+        #: How many in a row were repetitions, and had the answer that they had before.
+        self.stale = 0
 
 
 @final
@@ -194,13 +199,16 @@ class LoopGuard:
         if entry.until:
             entry.until = Instant(now + rule.cooldown)  # One call is the probe.
             return None
-        limit = rule.repeats if key == call.key else rule.similar
-        if entry.run >= limit:
+        limit = _limit(rule, call, key)
+        beyond = entry.run - limit
+        if call.caller is not None and entry.run >= _IN_CYCLE and (caller := self._callers.get(call.caller)) is not None:
+            beyond = max(beyond, caller.stale - rule.similar)
+        if beyond >= 0:
             entry.until = Instant(now + rule.cooldown)
             return Suspicion(rule.cooldown, denied=True, first=True, key=key)
         due = entry.counted_at
-        if entry.run >= limit - DELAYED:
-            due = Instant(due + (rule.delay << (entry.run - limit + DELAYED)))
+        if beyond >= -DELAYED:
+            due = Instant(due + (rule.delay << (beyond + DELAYED)))
         elif entry.changes >= limit and key == call.key:
             due = Instant(due + rule.polling_interval)
         return Suspicion(Duration(due - now), denied=False) if now < due else None
@@ -213,16 +221,22 @@ class LoopGuard:
         `similar` says whether the answer tells something about calls of the same shape.
         """
         caller = self._caller(now, call.caller)
-        caller.idle += max(0, asked_at - caller.last)
+        if asked_at - caller.last >= _pause(rule, call):
+            caller.pauses += 1
         caller.last = max(now, caller.last)
-        stage = self._learn(now, rule, call, call.key, asked_at, answer)
-        if similar and call.shape != call.key:
-            stage = self._learn(now, rule, call, call.shape, asked_at, answer) or stage
+        keys = (call.key, call.shape) if similar and call.shape != call.key else (call.key,)
+        stages = [self._learn(now, rule, call, key, asked_at, answer) for key in keys]
+        found = ((key, self._entry(key)) for key in keys)
+        counted = [(_limit(rule, call, key), entry.run) for key, entry in found if entry.number == caller.number]
         caller.number += 1
-        return stage
+        if counted:
+            caller.stale = caller.stale + 1 if any(run >= _SUSPECT for _, run in counted) else 0
+            if call.caller is not None and caller.stale == _half(rule.similar) and all(run < _half(at) for at, run in counted):
+                return Stage.WARNED
+        return next(filter(None, reversed(stages)), None)
 
     def _learn(self, now: Instant, rule: Loops, call: Call, key: Hashable, asked_at: Instant, answer: bytes) -> Stage | None:
-        limit = rule.repeats if key == call.key else rule.similar
+        limit = _limit(rule, call, key)
         entry = self._entry(key)
         caller = self._callers[call.caller]
         if entry.answer is not None and asked_at < entry.counted_at:
@@ -241,20 +255,18 @@ class LoopGuard:
             if entry.until:
                 entry.until = Instant(now + rule.cooldown)  # The probe.
         entry.answer, entry.counted_at = answer, now
-        entry.number, entry.idle = caller.number, caller.idle
+        entry.number, entry.pauses = caller.number, caller.pauses
         self._place(key, entry, suspect=entry.run >= _SUSPECT or (entry.changes >= limit and key == call.key))
-        return Stage.WARNED if entry.run == (limit + 1) // 2 else Stage.DENIED if entry.until else None
+        return Stage.WARNED if entry.run == _half(limit) else Stage.DENIED if entry.until else None
 
     def _repeats(self, rule: Loops, call: Call, entry: _Entry, asked_at: Instant, *, answered: bool = False) -> bool:
         """Whether a call that asked at this time repeats those of the entry."""
         if entry.until:
             return asked_at < entry.until + rule.cooldown
-        pause = rule.pause if call.caller is None else rule.labeled_pause
         caller = self._callers.get(call.caller)
-        if caller is not None and (between := caller.number - entry.number) <= MAX_CYCLE:
-            idle = caller.idle - entry.idle + (0 if answered else max(0, asked_at - caller.last))
-            return idle < pause * between
-        return asked_at - entry.counted_at < pause
+        if caller is not None and 0 < caller.number - entry.number <= MAX_CYCLE:
+            return entry.pauses == caller.pauses and (answered or asked_at - caller.last < _pause(rule, call))
+        return asked_at - entry.counted_at < _pause(rule, call)
 
     # The tables.
 
@@ -286,3 +298,15 @@ class LoopGuard:
             if len(self._seen) >= MAX_SEEN // 2:
                 self._older, self._seen = self._seen, {}
             self._seen[key] = entry
+
+
+def _pause(rule: Loops, call: Call) -> Duration:
+    return rule.pause if call.caller is None else rule.labeled_pause
+
+
+def _limit(rule: Loops, call: Call, key: Hashable) -> int:
+    return rule.repeats if key == call.key else rule.similar
+
+
+def _half(limit: int) -> int:
+    return (limit + 1) // 2

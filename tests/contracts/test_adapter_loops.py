@@ -53,6 +53,21 @@ def test_polling_with_changing_answers_goes_on(provider: Provider, opened: Opene
     assert 12 == sent(session, url, lambda number: {"job": 7}, calls=12)
 
 
+def test_a_job_that_is_pending_events_that_are_acknowledged_and_other_operations_go_on(
+    provider: Provider, opened: Opened
+) -> None:
+    session = opened(scope=QUICK)
+    job, events = provider.at("/job", answer({"state": "running"})), provider.at("/events", answer({"ok": True}))
+    parts = provider.at("/parts", answer({"stored": 8}))
+    ranges = [{"content-range": f"bytes {number * 8}-{number * 8 + 7}/999"} for number in range(12)]
+
+    assert [12, 22] == [
+        sent(session, job, lambda number: {"job": 7}, calls=12),
+        sent(session, events, lambda number: {"event": "tick", "seq": number}, calls=22),
+    ]
+    assert [1] * 12 == [sent(session, parts, lambda number: {}, method="PUT", calls=1, headers=part) for part in ranges]
+
+
 def test_a_call_that_is_repeated_with_empty_answers_is_denied_unless_their_headers_change(
     provider: Provider, opened: Opened
 ) -> None:

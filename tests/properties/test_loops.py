@@ -50,19 +50,39 @@ class Loop:
         return True
 
 
-@pytest.mark.parametrize("caller", [None, "agent-7"])
-@pytest.mark.parametrize("cycle", ["A", "AB", "ABCDEFGH"])
-def test_a_cycle_of_equal_answers_is_warned_of_delayed_and_denied(caller: str | None, cycle: str) -> None:
+@pytest.mark.parametrize(
+    ("caller", "cycle", "limit"),
+    [
+        (None, "A", RULE.repeats),
+        ("agent-7", "A", RULE.repeats),
+        (None, "AB", RULE.repeats * 2),
+        ("agent-7", "AB", RULE.repeats * 2),
+        (None, "ABCDEFGH", RULE.repeats * 8),
+        # The first lap, and as many calls that say nothing new as similar calls are granted.
+        ("agent-7", "ABCDE", 5 + RULE.similar),
+        ("agent-7", "ABCDEFGH", 8 + RULE.similar),
+    ],
+)
+def test_a_cycle_of_equal_answers_is_warned_of_delayed_and_denied(caller: str | None, cycle: str, limit: int) -> None:
     loop = Loop(LoopGuard(), caller=caller)
 
-    granted = [sum(loop.call(key, "same") for key in cycle) for _ in range(200 // len(cycle))]
+    granted = [loop.call(key, "same") for _ in range(200 // len(cycle)) for key in cycle]
 
-    assert [len(cycle)] * RULE.repeats == granted[: RULE.repeats]
-    assert [0] * 5 == granted[RULE.repeats : RULE.repeats + 5]
-    assert [Stage.WARNED] * len(cycle) == loop.stages
-    assert {0.0} == set(loop.waits[: (RULE.repeats - DELAYED) * len(cycle)])
+    assert [True] * limit + [False] * (5 * len(cycle)) == granted[: limit + 5 * len(cycle)]
+    assert Stage.WARNED in loop.stages
+    assert {0.0} == set(loop.waits[: limit - DELAYED * len(cycle)])
     if len(cycle) == 1:
         assert [0.5, 1.0, 2.0] == [round(wait + 0.1, 3) for wait in loop.waits[-DELAYED:]]
+
+
+@pytest.mark.parametrize(("more", "answer", "idle"), [("F{}", "same", 0.1), ("A", "no {}", 0.1), ("A", "same", 10.0)])
+def test_a_caller_with_a_label_that_hears_something_new_or_pauses_goes_on(more: str, answer: str, idle: float) -> None:
+    loop = Loop(LoopGuard(), caller="agent-7")
+
+    for lap in range(RULE.repeats - 1):
+        assert [True] * 5 == [loop.call(key, "same") for key in "ABCDE"]
+        if lap % 3 == 2:
+            loop.call(more.format(lap), answer.format(lap), idle=idle)
 
 
 def test_a_loop_that_varies_a_counter_is_denied_by_its_shape() -> None:
@@ -161,10 +181,9 @@ def run_of(past: list[tuple[str, str, int, int]], key: str, asked: int) -> int:
             continue
         between = past[index + 1 :]
         if len(between) + 1 <= MAX_CYCLE:
-            idle, begin = 0, past[index][3]
-            for _, _, ask, answered in between:
-                idle, begin = idle + ask - begin, answered
-            soon = idle + asked - begin < 20 * (len(between) + 1)
+            answers = [past[index][3], *(answered for _, _, _, answered in between)]
+            asks = [*(ask for _, _, ask, _ in between), asked]
+            soon = all(ask - answered < 20 for answered, ask in zip(answers, asks, strict=True))
         else:
             soon = asked - past[index][3] < 20
         if not soon or (run and past[index][1] != last):

@@ -1,5 +1,6 @@
 """Loops of agents, and use that is none, by the fingerprints of real requests."""
 
+import gzip
 import json
 import uuid
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from governor import _fingerprints as fingerprints
 from governor._fingerprints import Fingerprints
 from governor._units import Instant
 from governor.policies.loops import Call, LoopGuard, Loops
@@ -20,7 +22,7 @@ WORDS: Final = ["alpha", "beta", "graph", "river", "stone", "cloud", "paper", "l
 draw: Final = Random(5)
 
 #: The body of a call by its number, and what it is answered.
-Calls = Callable[[int], tuple[str, str]]
+Calls = Callable[[int], tuple[str | bytes, str]]
 
 
 def granted(calls: Calls, *, number: int = 60) -> int:
@@ -60,6 +62,16 @@ def turn(number: int, *said: str) -> list[dict[str, str]]:
     ]
 
 
+def text(words: int) -> str:
+    return " ".join(draw.choice(WORDS) for _ in range(words))
+
+
+def cut(said: str) -> list[str]:
+    """The text in two pieces."""
+    at = draw.randrange(1, len(said))
+    return [said[:at], said[at:]]
+
+
 def random_id() -> str:
     return str(uuid.UUID(int=draw.getrandbits(128), version=4))
 
@@ -94,6 +106,43 @@ LOOPS: Final[dict[str, Calls]] = {
         json.dumps({"model": "m", "messages": [{"role": "user", "content": "read it"}, *turn(at, "not found")]}),
         json.dumps({"tool_calls": [{"id": "call_" + random_id()[:8], "name": "read"}]}),
     ),
+    "a history with times": lambda at: (
+        json.dumps({"messages": [{"role": "user", "content": f"[2023-11-14T22:13:{line:02}Z] so?"} for line in range(at)]}),
+        "no",
+    ),
+    "a transcript that grows": lambda at: (json.dumps({"prompt": "Who won?\n" + "Act: look\nSeen: nothing\n" * at}), "look"),
+    "sampling": lambda at: (asks("read it", temperature=at / 10, max_tokens=at), "no"),
+    "steps that are left": lambda at: (asks(f"You have {60 - at} steps left. Read it"), "no"),
+    "words of a search": lambda at: (
+        json.dumps({"query": draw.choice(["x, ", "", "X? "]) + " ".join(draw.sample(WORDS, len(WORDS))) + " x"}),
+        '{"hits":[]}',
+    ),
+    "the boundary of parts": lambda at: (f"--b{at}\r\nname: f\r\n\r\ntext\r\n--b{at}--\r\n", '{"ok":false}'),
+    "the time of compression": lambda at: (gzip.compress(b'{"q": "read"}', mtime=at), '{"rows":[]}'),
+    "an envelope": lambda at: (
+        f"<MessageID>urn:uuid:{random_id()}</MessageID><Created>2023-11-14T22:13:{at % 60:02}Z</Created><Get/>",
+        f"<RelatesTo>{random_id()}</RelatesTo><Fault>no</Fault>",
+    ),
+    "secrets of one request": lambda at: (
+        f"q=read&timestamp={1_700_000_000 + at}&signature={random_id()}&csrf_token=a{at}",
+        "no",
+    ),
+    "a stream in other pieces": lambda at: (
+        asks("read it", stream=True),
+        "".join(f"data: {json.dumps({'id': f'chatcmpl-{at:08}', 'delta': {'content': part}})}\n\n" for part in cut("I cannot")),
+    ),
+    "words beside the call of a tool": lambda at: (
+        asks("read it"),
+        json.dumps({"content": text(5), "tool_calls": [{"id": f"call_{at:09}", "function": {"name": "read"}}]}),
+    ),
+    "what an answer took and used": lambda at: (
+        asks("read it"),
+        json.dumps({"text": "no", "eval_duration": at, "finishedAt": at, "pid": at, "usageMetadata": {"thoughts": at}}),
+    ),
+    "an error in other words of itself": lambda at: (
+        asks("read it"),
+        json.dumps({"error": f"no file after {at} ms, see req_{at}a", "at": f"2023-11-14T22:13:{at % 60:02}Z"}),
+    ),
     "times of an answer": lambda at: (
         asks("read it"),
         json.dumps(
@@ -108,13 +157,25 @@ def test_a_loop_is_stopped_within_twenty_calls_whatever_varies_in_it(name: str) 
     assert granted(LOOPS[name]) in range(8, 21)
 
 
-def text(words: int) -> str:
-    return " ".join(draw.choice(WORDS) for _ in range(words))
-
-
 #: Requests that are about different things, and are answered alike.
 USES: Final[dict[str, Calls]] = {
     "amounts": lambda at: (asks(f"Is an invoice of {draw.randrange(10**4, 10**6)} EUR suspicious?"), "no"),
+    "small numbers": lambda at: (asks(f"Is {at} even? May a person aged {at} vote?"), "no"),
+    "numbered pages": lambda at: (
+        json.dumps({"jsonrpc": "2.0", "id": at, "method": "tools/call", "params": {"name": "grep", "path": f"logs/{at}.log"}}),
+        json.dumps({"jsonrpc": "2.0", "id": at, "result": "none"}),
+    ),
+    "statements that are no search": lambda at: (json.dumps({"query": f"a {'=' * at}> b"}), '{"rows":0}'),
+    "searches for other words": lambda at: (json.dumps({"query": f"{WORDS[at % 10]} {WORDS[at // 10]}"}), '{"hits":[]}'),
+    "an error that counts down": lambda at: ('{"job":7}', json.dumps({"progress": at, "error": "slow"})),
+    "streams that say something else": lambda at: (
+        asks("go on", stream=True),
+        f'data: {{"delta":{{"content":"{text(9)}"}}}}\n\n',
+    ),
+    "calls of tools that differ": lambda at: (
+        asks("go on"),
+        json.dumps({"content": "Well", "tool_calls": [{"id": "call_a1b2c3d4", "function": {"arguments": f"{text(3)}"}}]}),
+    ),
     "prices": lambda at: (asks(f"Is {draw.random() * 90:.2f} EUR too much?"), "no"),
     "measurements": lambda at: (json.dumps({"sensor": 5, "ts": 1_700_000_000 + at, "value": draw.random()}), '{"ok":true}'),
     "places": lambda at: (json.dumps({"at": [draw.random() * 90, draw.random() * 90]}), '{"alerts":[]}'),
@@ -197,3 +258,27 @@ def test_a_request_that_asks_the_server_to_answer_later_is_known(url: str, body:
 )
 def test_a_request_that_only_reads_is_known(body: str, reads: bool) -> None:
     assert reads == PRINTS.request("POST", "https://api.example.com/", body).reads
+
+
+@pytest.mark.parametrize(
+    ("answer", "pending", "acknowledges"),
+    [
+        ('{"status": "pending"}', True, False),
+        ('{"data":{"run":{"runStatus":"IN_PROGRESS"}}}', True, False),
+        ('{"result":{"content":[{"text":"{\\"status\\": \\"running\\"}"}]}}', True, False),
+        ('{"status": "done", "text": "it was pending"}', False, False),
+        ('{"status":"pending"}' + " " * 2_048, False, False),
+        ('{"ok":true}', False, True),
+        ('{"status": "OK"}', False, True),
+        ('{"accepted": 1, "rejected": 0}', False, True),
+        ("{}", False, True),
+        ("ok", False, True),
+        ('{"ok":false}', False, True),
+        ('{"ok":false,"error":"quota"}', False, False),
+        ('{"enabled":false}', False, False),
+        ('{"hits":[]}', False, False),
+        ("no", False, False),
+    ],
+)
+def test_what_an_answer_says_of_the_work_is_known(answer: str, pending: bool, acknowledges: bool) -> None:
+    assert (pending, acknowledges) == (fingerprints.is_pending(answer.encode()), fingerprints.acknowledges(answer.encode()))
