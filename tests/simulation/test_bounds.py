@@ -5,7 +5,7 @@ import gc
 import anyio
 import pytest
 
-from governor import Denied, Governor, Overloaded, Permit, Reason
+from governor import Denied, Governor, Overloaded, Permit, Reason, RetryBudgetSpent
 from governor._actors.lifecycle import State
 from tests.support.answers import granted
 from tests.support.governors import actor_of, supervisor_of
@@ -107,12 +107,23 @@ async def test_the_policies_of_a_forgotten_provider_are_forgotten_as_well() -> N
 
 
 async def test_the_scopes_of_a_provider_share_their_retry_budget() -> None:
-    async with governed("9/s burst 9") as governor:
+    async with governed("99/s burst 99") as governor:
         for method in ("GET", "PUT"):
             granted(governor.try_permit("weather", method))
         retries = [bool(governor.plan_retry("weather", method, attempt=1, status=503)) for method in ("GET", "PUT") * 6]
+        for method in ("GET", "PUT") * 5:
+            async with governor.permit("weather", method, attempt=2):
+                pass
+        await anyio.sleep(3)
+        with pytest.raises(RetryBudgetSpent) as spent:
+            async with governor.permit("weather", attempt=2):
+                pass
+        await anyio.sleep(7.001)
+        again = [bool(governor.plan_retry("weather", "GET", attempt=1, status=503)) for _ in range(10)]
 
     assert [True] * 10 + [False] * 2 == retries
+    assert 7.0 == pytest.approx(spent.value.retry_after)
+    assert [True] * 10 == again
 
 
 async def test_an_idle_scope_is_passivated_and_resumes() -> None:

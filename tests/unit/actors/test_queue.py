@@ -1,17 +1,18 @@
 """The wait queue keeps the order, the count and the deadlines."""
 
 import math
+from collections import Counter
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from governor._actors.queue import Ahead, Waiter, WaitQueue
 from governor.messages import Acquire
-from governor.policies.contract import Request
+from governor.policies.contract import PLAIN, Request
 
 
 def waiter(cost: int = 1, units: dict[str, int] | None = None, deadline: float = math.inf) -> Waiter:
-    made = Waiter(Acquire(Request(cost, units)), lambda: None)
+    made = Waiter(Acquire(Request(cost, units) if units or cost > 1 else PLAIN), lambda: None)
     made.deadline = deadline
     return made
 
@@ -127,6 +128,12 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.model == list(self.queue._waiters)
         assert (self.model[0] if self.model else None) is self.queue.head()
         assert min((one.deadline for one in self.model), default=math.inf) == self.queue.next_deadline()
+
+    @invariant()
+    def nothing_is_left_of_those_who_have_gone(self) -> None:
+        assert dict(Counter((one.acquire.priority, one.acquire.caller) for one in self.model)) == self.queue._kinds
+        assert all(one.acquire.request is PLAIN for one in self.model) == self.queue.plain
+        assert self.model or self.queue.largest() == PLAIN
 
     @invariant()
     def what_is_ahead_is_the_sum_and_no_request_is_larger_than_the_largest(self) -> None:
