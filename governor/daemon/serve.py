@@ -5,6 +5,7 @@ and ends the event streams. When no connection is left, or the time to drain is 
 requests and closes the governor, which denies all waiting calls.
 """
 
+import errno
 import gc
 import signal
 import socket
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         listener = handed_over.get("http") or listen(options.host, options.port)
     except OSError as error:
-        _say(f"cannot listen on {url_host(options.host)}:{options.port}: {error.strerror or error}")
+        in_use = error.errno == errno.EADDRINUSE
+        why = "the port is in use; choose another one with --port" if in_use else error.strerror or error
+        _say(f"cannot listen on {url_host(options.host)}:{options.port}: {why}")
         return 1
     gc.freeze()  # What has been imported stays.
     gc.set_threshold(*_COLLECTIONS)

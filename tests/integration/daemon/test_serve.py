@@ -72,8 +72,8 @@ def test_an_address_that_is_taken_is_said_with_status_1(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         run = governor("serve", "--port", port, folder=tmp_path)
 
-    assert (1, "") == (run.returncode, run.stdout)
-    assert run.stderr.startswith(f"governor serve: cannot listen on 127.0.0.1:{port}: ")
+    said = f"governor serve: cannot listen on 127.0.0.1:{port}: the port is in use; choose another one with --port\n"
+    assert (1, "", said) == (run.returncode, run.stdout, run.stderr)
 
 
 def test_a_state_folder_that_is_in_use_is_said_with_status_1(tmp_path: Path) -> None:
