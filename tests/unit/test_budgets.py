@@ -7,6 +7,7 @@ import pytest
 
 import governor as package
 from governor import BudgetSpent, Config, ConfigError, CostExceedsCapacity, Governor
+from governor.policies.budget import whole_amount
 from governor.testing import ManualClock
 from governor_client import AsyncGovernedTransport, GovernorClient
 from tests.support.answers import denied, granted
@@ -111,6 +112,12 @@ def test_leases_do_not_lead_around_a_budget() -> None:
 def test_mistakes_are_named(said: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Config.from_mapping({"budget": {"a": said}})
+
+
+@pytest.mark.parametrize("amount", [True, "1", -0.5, float("nan")])
+def test_what_is_no_amount_of_dollars_is_a_mistake(amount: Any) -> None:
+    with pytest.raises(ConfigError, match="a number of dollars from 0"):
+        whole_amount("used['usd']", "usd", amount)
 
 
 def _use(governor: Governor, label: str, unit: str) -> tuple[float, float, float]:

@@ -224,6 +224,7 @@ def test_a_hint_of_a_ban_is_reported_whatever_the_status() -> None:
     Permit(owner, Instant(5), 1).answered(status=400, rejection=Rejection.LIMITED)
 
     assert [("tell", Answered(Grant(Instant(5), 1), 400, Rejection.LIMITED))] == owner.told
+    assert [Rejection.LIMITED, Rejection.NONE, None] == [Rejection.of(status) for status in (429, 499, 500)]
 
 
 def test_a_call_whose_answer_has_begun_was_made_and_is_not_given_back(owner: Listener, permit: Permit) -> None:

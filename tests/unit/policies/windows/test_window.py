@@ -2,7 +2,7 @@
 
 import pytest
 
-from governor._units import MINUTE, SECOND, Duration, Instant
+from governor._units import MINUTE, NEVER, SECOND, Duration, Instant
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.windows.parameters import StrictWindow
 from governor.policies.windows.window import StrictWindowPolicy
@@ -62,6 +62,16 @@ def test_while_the_room_hangs_on_an_outcome_it_is_one_window_from_now_at_the_ear
 
     assert at(65) == policy.earliest(at(5), PLAIN)
     assert at(1_060) == policy.earliest(at(1_000), PLAIN)
+
+
+def test_it_does_not_rest_while_units_are_lent() -> None:
+    policy = window(5)
+    policy.lend(at(0), 5)
+    policy.reclaim(at(0), 2)
+    lent = policy.rests_at()
+    policy.reclaim(at(0), 3)
+
+    assert (NEVER, True) == (lent, policy.rests_at() < NEVER)
 
 
 def test_a_clock_that_goes_back_during_a_call_does_not_shorten_its_window() -> None:
