@@ -33,7 +33,7 @@ MODULES: Final = (
     "governor._actors.lifecycle",
     "governor._actors.permit",
     "governor._actors.leases.permits_ahead",
-    "governor._actors.leases.lent_places",
+    "governor._actors.leases.leased_places",
     "governor._actors.granting",
     "governor._actors.in_place",
     "governor._taking",

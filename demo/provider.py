@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from demo.rules import READ, WRITE, Doorkeeper, Rules
+from demo.rules import READ, WRITE, Gatekeeper, Rules
 from demo.wire import decode, encode
 from governor._units import Instant, to_seconds
 
@@ -35,13 +35,13 @@ _WORDS: Final = {
 }
 
 
-def app(doorkeeper: Doorkeeper) -> Starlette:
+def app(gatekeeper: Gatekeeper) -> Starlette:
     """The API: reads and writes below `/items`."""
 
     async def items(request: Request) -> JSONResponse:
         # The instant of arrival: nothing has been awaited since the request line was read.
-        status, wait = doorkeeper.arrive(Instant(monotonic_ns() // 1000), request.method)
-        headers = {name: str(value) for name, value in doorkeeper.announce(request.method).items()}
+        status, wait = gatekeeper.arrive(Instant(monotonic_ns() // 1000), request.method)
+        headers = {name: str(value) for name, value in gatekeeper.announce(request.method).items()}
         if wait is not None:
             headers["Retry-After"] = str(ceil(to_seconds(wait)))
         if status < 400:
@@ -54,13 +54,13 @@ def app(doorkeeper: Doorkeeper) -> Starlette:
 
 def main() -> None:
     """Serves until standard input ends."""
-    doorkeeper = Doorkeeper(decode(sys.argv[1], Rules))
+    gatekeeper = Gatekeeper(decode(sys.argv[1], Rules))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = uvicorn.Server(
             # Idle connections are kept for longer than any run: that they break is no part of this demo.
             uvicorn.Config(
-                app(doorkeeper),
+                app(gatekeeper),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -73,7 +73,7 @@ def main() -> None:
         server.run(sockets=[listener])
     # Not through `sys.stdout`, which complains at the end of the process if its reader has gone.
     with suppress(BrokenPipeError):
-        os.write(1, encode(doorkeeper.log()) + b"\n")
+        os.write(1, encode(gatekeeper.log()) + b"\n")
 
 
 def _stop_at_end_of_input(server: uvicorn.Server) -> None:

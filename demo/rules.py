@@ -76,7 +76,7 @@ class ProviderLog(msgspec.Struct, frozen=True, kw_only=True):
         return sum(count for table in tables for status, count in table.items() if not wanted or status in wanted)
 
 
-class Doorkeeper:
+class Gatekeeper:
     """Keeps the rules: asked once for each request, at the instant of its arrival, in order."""
 
     def __init__(self, rules: Rules) -> None:

@@ -79,7 +79,7 @@ class Governor(Asking):
         self.config = built_in_config() if config is None else config
         # A use of what was granted ahead is dated a moment later, which a clock that jumps would make as long as its jump.
         # Without the interpreter's lock, two threads could take one permit.
-        self._lends = clock is system_clock and has_interpreter_lock()
+        self._leases = clock is system_clock and has_interpreter_lock()
         self._clock = clock if clock is system_clock else forward_clock(clock)
         self._random = random or Random()
         self._access = Access(self.config, Classifier(classify))
@@ -304,7 +304,7 @@ class Governor(Asking):
             on_forgotten=partial(self._access.forget, life.addresses),
             announcer=life.announcer,
             classifier=self._access.classifier,
-            lends=self._lends,
+            leases=self._leases,
             state=life.state,
         )
         self.inbound.begin(life.portal, supervisor, backend.gate)

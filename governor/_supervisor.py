@@ -63,7 +63,7 @@ _MAX_DRIFT: Final = 0.5
 class Supervisor:
     """The parent of all actors of one governor. Belongs to the thread of its `portal`.
 
-    `on_forgotten` is called with an actor that has been dropped: its addresses must go. `lends` says whether permits may be
+    `on_forgotten` is called with an actor that has been dropped: its addresses must go. `leases` says whether permits may be
     granted ahead.
     """
 
@@ -82,7 +82,7 @@ class Supervisor:
         tasks: TaskGroup,
         on_forgotten: Callable[[ScopeActor], None],
         announcer: Announcer,
-        lends: bool,
+        leases: bool,
         classifier: Classifier = DEFAULT,
         state: LifeState | None = None,
     ) -> None:
@@ -113,7 +113,7 @@ class Supervisor:
             watch=self._watch,
             announcer=announcer,
             classifier=classifier,
-            lends=lends,
+            leases=leases,
             watch_loops=LoopWatch(clock=now, portal=portal, announcer=announcer),
             keeper=self.keeper,
         )
@@ -271,7 +271,7 @@ class Supervisor:
             for one in scopes:
                 one.recall()
                 one.catch_up()
-            shared.ban_budget.count(now, sum(one.ledger.under_way() + one.lent_out for one in scopes))
+            shared.ban_budget.count(now, sum(one.ledger.under_way() + one.leased_elsewhere for one in scopes))
         self._publish(provider)
         for closed, name, run in (
             (News.PROVIDER_CLOSED, provider, shared.rejections),

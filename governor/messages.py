@@ -142,7 +142,7 @@ class RetryGivenUp(msgspec.Struct, frozen=True, tag="retry_given_up"):
 
 
 class PlaceFreed(msgspec.Struct, frozen=True, tag="place_freed"):
-    """Tell that a place in flight which was lent in this generation is free, and that no call has used it. In one process."""
+    """Tell that a place in flight which was leased in this generation is free, and that no call has used it. In one process."""
 
     generation: int
 

@@ -79,7 +79,7 @@ class ScopeActor(Stepped):
         self.ledger = Ledger(scope, pipeline, clock=common.clock, announcer=common.announcer)
         self.life = Lifecycle()
         # Until the first step, which makes all of these. Successes may be left by any thread at any time.
-        self._steps = self._lender = None
+        self._steps = self._leasing = None
         self.inbox = self.large = self.unread = self.deposits = NOTHING
         self.answered, self.successes, self.leased = None, [], NO_PERMITS
         self._follow_policies()
@@ -121,14 +121,14 @@ class ScopeActor(Stepped):
         ledger = self.ledger
         pipeline = ledger.pipeline
         breaker = pipeline.breaker
-        lender, steps = self._lender, self._steps
+        leasing, steps = self._leasing, self._steps
         self._watched = ledger.units.watching if steps is None else steps.logic.watched
         self.gate = NEVER if self._watched or self.life.state > BUSY else pipeline.gate
         self._reason = None
         # Not asked where it is shared by many scopes, as it has seen no failure in any: every new scope comes by here.
         others_listen = pipeline.guard.listens or (not breaker.shared and breaker.listens)
         self.listens = pipeline.needs_outcome or others_listen
-        self.gathers = pipeline.needs_outcome and lender is not None and lender.lends and not others_listen
+        self.gathers = pipeline.needs_outcome and leasing is not None and leasing.leases and not others_listen
         breaker_awaits = not breaker.shared and breaker.awaits_answers
         self.awaits_answers = breaker_awaits or pipeline.awaits_answers or pipeline.guard.listens
         self.counters = ledger.counters
@@ -144,11 +144,11 @@ class ScopeActor(Stepped):
         self._mark = pipeline.mark
         self._extra = bool(self._shared) or self._mark is not None
         self.calm, self.looked = None, False
-        if lender is None:
+        if leasing is None:
             return
-        if lender.lends:
+        if leasing.leases:
             self._common.parent.leasing.add(self)
-            self.leased = lender.holder.leased
+            self.leased = leasing.holder.leased
         else:
             self._common.parent.leasing.discard(self)
 
@@ -160,16 +160,16 @@ class ScopeActor(Stepped):
 
     def recall(self) -> None:
         """Recalls what is granted ahead."""
-        if self._lender is None:
+        if self._leasing is None:
             self.copy()
         else:
-            self.within(self._lender.recall)
+            self.within(self._leasing.recall)
 
     def catch_up(self) -> None:
         """Reads what the holder of the lease has to report."""
-        lender = self._lender
-        if self.successes or (lender is not None and lender.unread):
-            self.within(self.lender.catch_up)
+        leasing = self._leasing
+        if self.successes or (leasing is not None and leasing.unread):
+            self.within(self.leasing.catch_up)
 
     def on_published(self) -> None:
         """Degraded mode, or what holds for the whole provider, has moved: recalls the lease, and lets the queue find out."""
@@ -226,8 +226,8 @@ class ScopeActor(Stepped):
 
     def is_healthy(self, now: Instant) -> bool:
         """Whether its provider is known to be healthy: see `Ledger.is_healthy`."""
-        lender = self._lender
-        return self.ledger.is_healthy(now, len(self.successes) if lender is None else lender.holder.unread)
+        leasing = self._leasing
+        return self.ledger.is_healthy(now, len(self.successes) if leasing is None else leasing.holder.unread)
 
     def stuck(self) -> set[int]:
         """The threads that wait here for what no passage of time will give."""

@@ -43,7 +43,7 @@ MAX_KEPT: Final = 10_000
 
 @final
 class Builder:
-    """Builds the actors of one governor, and what they need when settings change. `lends`: permits may be granted ahead."""
+    """Builds the actors of one governor, and what they need when settings change. `leases`: permits may be granted ahead."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Builder:
         watch: GlobalWatch,
         announcer: Announcer,
         classifier: Classifier,
-        lends: bool,
+        leases: bool,
         watch_loops: LoopWatch | None = None,
         keeper: "Keeper | None" = None,
     ) -> None:
@@ -76,7 +76,7 @@ class Builder:
         self._make: Callable[..., ScopeActor] = ScopeActor if keeper is None else _kept(keeper)
         self._now = now
         self._watch = watch
-        self._lends = lends
+        self._leases = leases
         self._history: deque[tuple[Instant, Config]] = deque(maxlen=MAX_CHANGES)
         #: The number of changes of settings so far.
         self.changes = 0
@@ -279,7 +279,7 @@ class Builder:
             scope=scope,
             own_server=own_server,
             exempt=exempt,
-            lends=self._lends,
+            leases=self._leases,
             max_debt=max_debt,
             arrivals=arrivals,
         )

@@ -17,7 +17,7 @@ cdef object BUSY, IDLE, system_clock  # Read without a look-up.
 
 
 cdef class Granting(PermitSource):
-    cdef public object _clock, _common, _lender, _make, _reason, _steps, inbox, ledger, scope, unread
+    cdef public object _clock, _common, _leasing, _make, _reason, _steps, inbox, ledger, scope, unread
     cdef public BucketFields _bucket
     cdef public CapFields _cap
     cdef public Lifecycle life

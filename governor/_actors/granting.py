@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, overload
 from governor import instrumentation
 from governor._actors.common import Common
 from governor._actors.counters import Counters
-from governor._actors.leases.lender import Lender
+from governor._actors.leases.leasing import Leasing
 from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, IDLE, Event, Lifecycle
 from governor._actors.permit import Permit
@@ -44,7 +44,7 @@ class Granting(PermitSource):
         "_common",
         "_extra",
         "_generation",
-        "_lender",
+        "_leasing",
         "_make",
         "_mark",
         "_reason",
@@ -88,9 +88,9 @@ class Granting(PermitSource):
     _shared: tuple[LimitPolicy | LimitQueue, ...]
     #: None until it is needed: not for one bucket, but where the slot of the cap ends, and where the bucket is empty then.
     _spending: PlainSpending | None
-    #: None before the first step, as the lender.
+    #: None before the first step, as `_leasing`.
     _steps: Steps | None
-    _lender: Lender | None
+    _leasing: Leasing | None
     steps: Callable[[], Steps]
     #: Whether every ask takes a closer look.
     _watched: bool
@@ -183,10 +183,10 @@ class Granting(PermitSource):
             or self.life.state is not IDLE
             or not self._cap.left
             or self._shared
-            # As `Lender.lends`, without its call.
+            # As `Leasing.leases`, without its call.
             or (
-                (lender := self._lender) is not None
-                and (lender.holder.outstanding or lender.lent_out or lender.holder.places is not None)
+                (leasing := self._leasing) is not None
+                and (leasing.holder.outstanding or leasing.leased_elsewhere or leasing.holder.places is not None)
             )
         ):
             return None

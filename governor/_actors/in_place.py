@@ -131,7 +131,7 @@ class InPlace(Granting):
     def _look(self) -> None:
         """Finds out whether the scope is calm, once after each step."""
         if not self.looked:
-            self.calm = None if self._lender is not None and self._lender.lends else Calm.of(self.ledger.pipeline)
+            self.calm = None if self._leasing is not None and self._leasing.leases else Calm.of(self.ledger.pipeline)
             self.looked = True
 
 

@@ -168,8 +168,8 @@ class Keeper:
         if tariff is not None:
             charges.append(_charge(account, tariff.points))
         if pipeline.needs_outcome:
-            # The journal says which calls are on their way, and does not know of permits that are lent.
-            pipeline.lends, pipeline.lenders = False, ()
+            # The journal says which calls are on their way, and does not know of permits that are leased.
+            pipeline.leases, pipeline.leasing = False, ()
         pipeline.mark = Mark(charges, [tracker for tracker in trackers if tracker is not None])
 
         def left() -> tuple[StoredScope, Instant]:

@@ -20,7 +20,7 @@ from governor.policies.arrivals import Ending
 from governor.policies.ban_guard import Rejection
 from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Request, Result
-from governor.policies.lent import ended, follow, free_places
+from governor.policies.leased import ended, follow, free_places
 from governor.policies.pipeline import Pipeline
 from governor.policies.pipeline_state import NOTHING_DROPPED
 from governor.policies.retry_budget import RetryBudgetPolicy
@@ -140,8 +140,8 @@ class Ledger:
                 self.announcer(instrumentation.Retried(self.scope, acquire.attempt))
         return grant
 
-    def collect(self, used: int, lent_at: Instant | None) -> None:
-        """So many permits granted ahead have been used: of those lent at that instant, if limits wait for outcomes.
+    def collect(self, used: int, leased_at: Instant | None) -> None:
+        """So many permits granted ahead have been used: of those leased at that instant, if limits wait for outcomes.
 
         Reads the clock anew, after the caller has counted them: a thread may take a permit between a reading and the count, and
         a use dated before it happened would be refilled too early.
@@ -150,8 +150,8 @@ class Ledger:
             now = self.clock()
             self.pipeline.collect(now, used)
             self.counters.requests += used
-            if lent_at is not None:
-                follow(self.pipeline, now, lent_at, used)
+            if leased_at is not None:
+                follow(self.pipeline, now, leased_at, used)
 
     def ended(self, successes: Counter[Success]) -> Counter[int | None]:
         """Has the limits learn of successes that they wait for, after the uses of their permits. Returns all by status."""
@@ -207,7 +207,7 @@ class Ledger:
             self.pipeline.budgets.refund(now, grant.granted_at, grant.caller, grant.request)
 
     def free_place(self, freed: PlaceFreed) -> None:
-        """No call has used the place, which was lent."""
+        """No call has used the place, which was leased."""
         free_places(self.pipeline, freed.generation)
 
     def judge(self, now: Instant, answered: Answered) -> None:

@@ -25,7 +25,7 @@ from governor.policies.contract import Grant, Result
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
 MAX_SUCCESSES: Final = 65_536
-#: The status of a call that succeeded. For strict windows: when its permit was lent, the generation, and the status.
+#: The status of a call that succeeded. For strict windows: when its permit was leased, the generation, and the status.
 Success = int | None | tuple[Instant, int, int | None]
 #: Above those of HTTP, and of other protocols.
 _MAX_STATUS: Final = 999_999

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, final
 from governor import instrumentation
 from governor._actors.alarm import Alarm
 from governor._actors.effects import BansMoved, BreakerMoved, Effect, Performer, Served, Signal, Surroundings
-from governor._actors.leases.lender import Lender
+from governor._actors.leases.leasing import Leasing
 from governor._actors.ledger import Ledger
 from governor._actors.permit import HeldPermit, Permit
 from governor._actors.queue import NO_WAITERS, Waiter, join
@@ -63,7 +63,7 @@ class ScopeLogic:
         "_surroundings",
         "_time",
         "ledger",
-        "lender",
+        "leasing",
         "max_waiting",
         "queue",
         "retries",
@@ -86,7 +86,7 @@ class ScopeLogic:
     ) -> None:
         self.ledger = ledger
         self.stopped = StoppedLoops()
-        self.lender = Lender(ledger, owner)
+        self.leasing = Leasing(ledger, owner)
         self.queue = NO_WAITERS
         self.retries = Retries(ledger, retry, random)
         self._random = random
@@ -168,7 +168,7 @@ class ScopeLogic:
                 self._set_alarm(now)
             return permit
         timeout = acquire.timeout
-        if self.lender.holds_up(verdict) or isinstance(verdict.by, Mark):
+        if self.leasing.holds_up(verdict) or isinstance(verdict.by, Mark):
             verdict, timeout = sooner(now, verdict), recall_timeout(timeout)
         if waiter is None or not wait_fits(now, verdict, timeout):
             if self._pauses_all(now, request, verdict):
@@ -216,14 +216,14 @@ class ScopeLogic:
     def preview(self, now: Instant) -> Denied | None:
         """What a call for one request that cannot wait would be told; None if it would get a permit. Changes nothing."""
         verdict = self._turn(now, _PREVIEW)
-        return None if verdict.when <= now or self.lender.lends else denial_of(self.ledger.scope, now, verdict)
+        return None if verdict.when <= now or self.leasing.leases else denial_of(self.ledger.scope, now, verdict)
 
     def _recall_for(self, now: Instant, request: Request) -> bool:
         """Recalls what is granted ahead and stands in the way of a request. False if nothing does."""
         cap = self.ledger.pipeline.cap
-        found = self.lender.recall()
+        found = self.leasing.recall()
         found = self.standing.recall_for(now, request) or found
-        if cap.lent and cap.earliest(now, request, self.queue.ahead()) > now:
+        if cap.leased and cap.earliest(now, request, self.queue.ahead()) > now:
             self._surroundings.recall_all()
             return True
         return found
@@ -237,17 +237,17 @@ class ScopeLogic:
 
     def serve(self) -> bool:
         """Serves the queue, and then fills the lease if calls have found it empty. True if it was filled."""
-        if not (self.queue or self.lender.asked):
+        if not (self.queue or self.leasing.asked):
             return False
         now = self.ledger.clock()
         self._serve_queue(now)
-        return self.lender.serve(now, fill=not self.watched)
+        return self.leasing.serve(now, fill=not self.watched)
 
     def on_alarm(self, now: Instant) -> bool:
         """Looks after the lease, and serves. True if the lease is to be looked after again soon."""
-        look = self.lender.look(now, fill=not self.watched)
+        look = self.leasing.look(now, fill=not self.watched)
         self._serve_queue(now)
-        return self.lender.serve(now, fill=not self.watched) or look
+        return self.leasing.serve(now, fill=not self.watched) or look
 
     def _serve_queue(self, now: Instant) -> None:
         """Serves the head of the queue for as long as it can be served, and sets the alarm for the rest."""
@@ -290,7 +290,7 @@ class ScopeLogic:
         if head is None or not (joined is None or joined is head or self.standing or joined.deadline < self._alarm.at):
             return
         verdict, wakes_at = self.standing.outlook(now, head)
-        if self.lender.holds_up(verdict):
+        if self.leasing.holds_up(verdict):
             verdict = sooner(now, verdict)
             wakes_at = min(wakes_at, Instant(now + RECALL_INTERVAL))
         loop_now = self._time()
@@ -334,10 +334,10 @@ class ScopeLogic:
         before = degraded.until
         if isinstance(message, Settled) or (isinstance(message, Report) and (message.result is Result.FAILURE or message.used)):
             # What is left may not be used any more, or there is less of it.
-            self.lender.recall_here()
+            self.leasing.recall_here()
         else:
             # The permit may come from the lease: it must not be given back before it is known to have been used.
-            self.lender.collect()
+            self.leasing.collect()
         # Read after what has been used is dated: a refund at an earlier instant would give back what has refilled by then.
         now = ledger.clock()
         if isinstance(message, Report):
@@ -352,13 +352,13 @@ class ScopeLogic:
             ledger.give_back(now, message)
         if degraded.until != before:
             self._effects = (*self._effects, Signal.PAUSED)
-        self.lender.recall_unless_free()
+        self.leasing.recall_unless_free()
         self.standing.freed()
         self.settle()
 
     def _hear(self, message: Hinted) -> None:
         others = self._surroundings.sharing
-        effects, changed = server_hints.hear(self.ledger, self.lender, message, random=self._random, sharing=others)
+        effects, changed = server_hints.hear(self.ledger, self.leasing, message, random=self._random, sharing=others)
         if changed:  # At once here: the next call may come before the loop goes on.
             self.go_on_with(others.pipeline(self.ledger))
         self._effects += (*effects,)
@@ -378,7 +378,7 @@ class ScopeLogic:
 
     def set_breaker(self, open_for: Duration | None) -> None:
         """Opens the breaker by hand for `open_for`, or closes it (None)."""
-        self.lender.recall()
+        self.leasing.recall()
         now = self.ledger.clock()
         self.ledger.pipeline.force_breaker(now, None if open_for is None else Instant(now + open_for))
 
@@ -392,9 +392,9 @@ class ScopeLogic:
 
     def go_on_with(self, pipeline: Pipeline) -> None:
         """Grants by other policies from now on, which take over where those so far stand."""
-        self.lender.recall()
+        self.leasing.recall()
         self.standing.leave()
         before = self.ledger.pipeline
         pipeline.carry_over(self.ledger.clock(), before)
         self.ledger.use(pipeline)
-        self.lender.follow(before)
+        self.leasing.follow(before)

@@ -9,7 +9,7 @@ from random import Random
 from typing import Final, Literal, NamedTuple
 
 from governor._actors.effects import CooldownMoved, Effect, Others, ProviderChanged
-from governor._actors.leases.lender import Lender
+from governor._actors.leases.leasing import Leasing
 from governor._actors.ledger import Ledger
 from governor._units import SECOND, Duration, Instant
 from governor.hints import Hint, Severity
@@ -31,7 +31,7 @@ class Heard(NamedTuple):
     changed: bool
 
 
-def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sharing: Others) -> Heard:
+def hear(ledger: Ledger, leasing: Leasing, message: Hinted, *, random: Random, sharing: Others) -> Heard:
     """Has the policies of a scope and its provider learn what an answer says, and recalls leases that it concerns.
 
     Draws from `random` for each wait, and no more.
@@ -42,7 +42,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
     if not all(_limits(pipeline, hint).knows(hint) for hint in hints):
         # From now on the grants of the provider are counted: none may be outstanding that is not.
         sharing.recall(shared)
-    lender.collect()
+    leasing.collect()
     now = ledger.clock()
     paused, changed = {"provider": False, "scope": False}, {"provider": False, "scope": False}
     denied: Hint | None = None
@@ -78,7 +78,7 @@ def hear(ledger: Ledger, lender: Lender, message: Hinted, *, random: Random, sha
         paused["provider"] |= learned.paused
         changed[learned.by] |= learned.changed
     if any(paused.values()):
-        lender.recall()
+        leasing.recall()
     effects: list[Effect] = []
     if paused["provider"]:
         effects.append(CooldownMoved(pipeline.provider))

@@ -120,7 +120,7 @@ class Standing:
         pipeline = self._ledger.pipeline
         for share in pipeline.shares:
             policy = share.policy
-            if (policy.lends or policy.lends_places) and policy.earliest(now, request) > now:
+            if (policy.leases or policy.leases_places) and policy.earliest(now, request) > now:
                 return self._surroundings.sharing.recall(pipeline.shared)
         return False
 

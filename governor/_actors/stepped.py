@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from governor._actors.in_place import InPlace
-from governor._actors.leases.lender import Lender
+from governor._actors.leases.leasing import Leasing
 from governor._actors.lifecycle import Event
 from governor._actors.permit import Permit
 from governor._actors.queue import Waiter
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """The calls in the queue, the permits granted ahead, lent places that no call has, and the loops that are stopped."""
+    """The calls in the queue, the permits granted ahead, leased places that no call has, and the loops that are stopped."""
 
     waiting: int = 0
     leased: int = 0
@@ -64,8 +64,8 @@ class Stepped(InPlace):
         if self._steps is None:
             mailbox = made.mailbox
             self.inbox, self.large, self.unread = mailbox.inbox, mailbox.large, mailbox.outcomes
-            self._lender = made.logic.lender
-            holder = self._lender.holder
+            self._leasing = made.logic.leasing
+            holder = self._leasing.holder
             # Without the lock of the interpreter two threads could count one and the same success: they leave them one by one.
             self.answered = holder.answered if has_interpreter_lock() else None
             self.deposits = holder.deposits
@@ -84,9 +84,9 @@ class Stepped(InPlace):
         return self.steps().logic
 
     @property
-    def lender(self) -> Lender:
+    def leasing(self) -> Leasing:
         """The leases."""
-        return self.steps().logic.lender
+        return self.steps().logic.leasing
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -100,26 +100,28 @@ class Stepped(InPlace):
 
     @property
     def outstanding(self) -> int:
-        """Permits granted ahead that are, as far as the lender knows, not used."""
-        return 0 if self._lender is None else self._lender.outstanding
+        """Permits granted ahead that are, as far as is known, not used."""
+        return 0 if self._leasing is None else self._leasing.outstanding
 
     @property
     def free_places(self) -> int:
-        """Places in flight that are lent, and that no call has."""
-        return 0 if self._lender is None else self._lender.holder.free_places
+        """Places in flight that are leased, and that no call has."""
+        return 0 if self._leasing is None else self._leasing.holder.free_places
 
     @property
-    def lent_out(self) -> int:
+    def leased_elsewhere(self) -> int:
         """Those of them that other processes have."""
-        return 0 if self._lender is None else self._lender.lent_out
+        return 0 if self._leasing is None else self._leasing.leased_elsewhere
 
     def seen(self, now: Instant) -> Seen:
         """What a status shows of the steps."""
         steps = self._steps
         if steps is None:
             return AT_REST
-        lender = steps.logic.lender
-        return Seen(len(steps.logic.queue), lender.outstanding, lender.holder.free_places, steps.logic.stopped.statistics(now))
+        leasing = steps.logic.leasing
+        return Seen(
+            len(steps.logic.queue), leasing.outstanding, leasing.holder.free_places, steps.logic.stopped.statistics(now)
+        )
 
     # What is passed on.
 

@@ -196,7 +196,7 @@ class Steps:
     # Parts of steps.
 
     def _drain(self) -> None:
-        self.logic.lender.catch_up()
+        self.logic.leasing.catch_up()
         self.mailbox.hear(self.logic.learn)
         self.mailbox.drain(self._take_ask, self.logic.leave)
 
@@ -215,7 +215,7 @@ class Steps:
         if answer is not None:
             self.logic.answer(waiter, answer)
         if served_at is None and self.life.live and acquire.suits_lease:
-            self.logic.lender.missed()
+            self.logic.leasing.missed()
 
     def _hear_failures(self) -> None:
         """Reads what the caller may have reported before it asked: to this actor, or a failure to another one."""
@@ -285,8 +285,8 @@ class Steps:
 
     def halt(self) -> None:
         """Learns and recalls what is granted ahead, and ends the alarm."""
-        self.logic.lender.catch_up()
-        self.logic.lender.recall()
+        self.logic.leasing.catch_up()
+        self.logic.leasing.recall()
         self._owner.copy()
         self.alarm.set(math.inf)
 
@@ -294,7 +294,7 @@ class Steps:
         """Lets a down actor decide again, by these policies."""
         self.life.reopen()
         before = self.logic.ledger.pipeline
-        self.run(partial(self.logic.ledger.use, pipeline), partial(self.logic.lender.follow, before))
+        self.run(partial(self.logic.ledger.use, pipeline), partial(self.logic.leasing.follow, before))
 
     def crashed(self, error: Exception) -> Denied:
         """A handler has raised: answers all calls that wait, and tells the supervisor."""

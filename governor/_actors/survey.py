@@ -98,11 +98,11 @@ def _moment(instant: Instant, now: Instant, wall: Moment) -> Moment:
 
 
 def limit_statistics(limit: LimitPolicy, now: Instant, leased: int, places: int) -> LimitStatistics:
-    """A limit as it stands at `now`, with the permits granted ahead, or the lent places, which count as available."""
+    """A limit as it stands at `now`, with the permits granted ahead, or the leased places, which count as available."""
     return LimitStatistics(
         limit=_text(limit.parameters),
         unit=limit.unit,
-        available=limit.available(now) + (places if limit.lends_places else leased),
+        available=limit.available(now) + (places if limit.leases_places else leased),
         capacity=limit.capacity(),
         refill_rate=limit.refill_rate(),
     )

@@ -107,7 +107,7 @@ class Asks:
             acquire = asked.remaining(self._time())
         if self.session is not None:
             if stand_in.lease.unread and from_the_lease(acquire):
-                # What was used, and how much more of it would be: permits may be lent with the answer.
+                # What was used, and how much more of it would be: permits may be leased with the answer.
                 self.session.report((stand_in,))
             asked.number = self.session.ask(stand_in.scope, acquire)
             self._by_number[asked.number] = asked

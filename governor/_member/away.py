@@ -1,8 +1,8 @@
 """Decisions of a member while the daemon is away: by a share of each limit, without limits, or none at all.
 
 With a share, a supervisor of this process decides by limits and budgets that are scaled down. They begin used up: all that the
-daemon has granted before counts, wherever it was granted. What was lent may be used for one time to live more: they begin that
-much later. Calls of this process that hold a place of a limit on calls in flight hold one of its share, until they end.
+daemon has granted before counts, wherever it was granted. What was leased may be used for one time to live more: they begin
+that much later. Calls of this process that hold a place of a limit on calls in flight hold one of its share, until they end.
 """
 
 from collections.abc import Callable, Mapping, Sequence

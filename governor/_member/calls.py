@@ -10,7 +10,7 @@ from governor._actors.mailbox import comes_first
 from governor._actors.permit import HeldPermit, Permit
 from governor._failures import Classifier
 from governor._member.away import Away
-from governor._member.permits import AskedOwner, LentOwner, Outbox, taken_over
+from governor._member.permits import AskedOwner, LeaseOwner, Outbox, taken_over
 from governor._member.session import Session
 from governor._member.stand_in import StandIn
 from governor.messages import Hinted, Outcome, Report, Settled
@@ -133,7 +133,7 @@ class Calls:
 
     # Outcomes.
 
-    def tell(self, owner: AskedOwner | LentOwner, outcome: Outcome) -> None:
+    def tell(self, owner: AskedOwner | LeaseOwner, outcome: Outcome) -> None:
         """Reports an outcome to the daemon, and to the actor of this process that has granted the permit, if one has."""
         first, permit = comes_first(outcome), 0
         local: ScopeActor | None = None

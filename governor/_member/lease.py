@@ -1,14 +1,14 @@
 """Leases at a member: permits that the daemon has granted ahead, and how long the process may use them. Sans-IO.
 
-The owner counts a lent permit as used at the latest when the time to live of its lease has run out. So none is used after that:
-each pop looks at the clock, *after* it has popped, because a process that is stopped in between must not use what it holds when
-it goes on. The time counts from the sending of the message that was answered; at the owner it counts from the sending of the
-answer, which is later.
+The owner counts a leased permit as used at the latest when the time to live of its lease has run out. So none is used after
+that: each pop looks at the clock, *after* it has popped, because a process that is stopped in between must not use what it
+holds when it goes on. The time counts from the sending of the message that was answered; at the owner it counts from the
+sending of the answer, which is later.
 
 All methods but `pop`, and what is counted in `answered` and appended to `successes` and `deposits`, belong to the thread of the
 connection. Clocks are in nanoseconds: to read one in microseconds costs a pop another Python call.
 
-Bound: one instant for each message without an answer, and as many permits as the owner lends.
+Bound: one instant for each message without an answer, and as many permits as the owner leases.
 """
 
 from collections import Counter, deque
@@ -35,7 +35,7 @@ class Validity:
     __slots__ = ("until",)
 
     def __init__(self) -> None:
-        #: The first instant at which no lent permit may be used.
+        #: The first instant at which no leased permit may be used.
         self.until: Nanoseconds = _NEVER_VALID
 
 
@@ -76,7 +76,7 @@ class MemberLease:
         #: One entry for each operation whose first attempt took a permit here.
         self.deposits: deque[None] = deque()
         self.generation = 0
-        #: Permits that were lent and are not reported.
+        #: Permits that were leased and are not reported.
         self._outstanding = 0
         #: Permits that have been removed, and will never be used.
         self._back = 0
@@ -87,12 +87,12 @@ class MemberLease:
 
     @property
     def unread(self) -> bool:
-        """Whether permits are lent, or something is to be told."""
+        """Whether permits are leased, or something is to be told."""
         return bool(self._outstanding or self.successes or self.deposits or length_hint(self.answered) < self._left)
 
     @property
     def outstanding(self) -> int:
-        """Permits that were lent and are not reported."""
+        """Permits that were leased and are not reported."""
         return self._outstanding
 
     @property
@@ -101,7 +101,7 @@ class MemberLease:
         return self._outstanding - self._back > len(self._permits)
 
     def fill(self, permits: Iterable[Permit], count: int, generation: int) -> Reported | None:
-        """Adds permits that were lent. Those of an older generation are ignored: the owner counts them as used.
+        """Adds permits that were leased. Those of an older generation are ignored: the owner counts them as used.
 
         Returns what has become of all earlier permits, if they belong to an older generation.
         """
@@ -172,7 +172,7 @@ class Leases:
         self._ttl: Nanoseconds = 0
         #: When the messages were sent that have no answer yet, by their numbers.
         self._sent: dict[int, Nanoseconds] = {}
-        #: Whether what was lent may not be used any more, and has been discarded.
+        #: Whether what was leased may not be used any more, and has been discarded.
         self._lapsed = True
 
     def of(self, scope: str) -> MemberLease:
@@ -197,8 +197,8 @@ class Leases:
         """The message with this number is about to be sent."""
         self._sent[number] = self.clock()
 
-    def lent(self, scope: str, permits: Iterable[Permit], count: int, generation: int) -> Reported | None:
-        """The owner has lent permits. See `MemberLease.fill`.
+    def fill(self, scope: str, permits: Iterable[Permit], count: int, generation: int) -> Reported | None:
+        """The owner has leased permits. See `MemberLease.fill`.
 
         They are discarded if all leases have lapsed: the answer that they came with is too old, and by the next one the owner
         may have given up on them.
@@ -211,7 +211,7 @@ class Leases:
         return before
 
     def answered(self, number: int) -> None:
-        """The owner has answered a message: all that is lent may be used for longer. Nothing if it was answered before."""
+        """The owner has answered a message: all that is leased may be used for longer. Nothing if it was answered before."""
         now, sent = self.clock(), self._sent.pop(number, None)
         if not self._lapsed and now >= self._validity.until:
             self._discard()

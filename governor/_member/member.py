@@ -58,7 +58,7 @@ from governor.statistics import Statistics
 
 _log: Final = logging.getLogger("governor")
 
-#: Seconds between looks: while permits are lent, while asks wait, and while only outcomes are to come.
+#: Seconds between looks: while permits are leased, while asks wait, and while only outcomes are to come.
 _LOOK_INTERVAL: Final = to_seconds(LOOK_INTERVAL)
 _WAITING_INTERVAL: Final = 0.05
 _SLOW_INTERVAL: Final = 0.25
@@ -109,7 +109,7 @@ class Member(Notifier):
         self.failures = UnreadFailures()
         self._stand_ins: dict[str, StandIn] = {}
         self._leases = Leases(nanoseconds)
-        #: The stand-ins to look after, and until when those are that have no lent permits.
+        #: The stand-ins to look after, and until when those are that have no leased permits.
         self._leased: dict[StandIn, int] = {}
         self._away = Away(supervisor, config.machine, now, lambda: self._calls.at_the_daemon())
         self._calls = Calls(self._away, self, classifier, self.watch)

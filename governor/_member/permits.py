@@ -162,7 +162,7 @@ class AskedOwner(OutcomeLeaver):
         return self._outbox.failures
 
 
-class LentOwner(Protocol):
+class LeaseOwner(Protocol):
     """The owner of permits from a lease."""
 
     @property
@@ -171,7 +171,7 @@ class LentOwner(Protocol):
 
 
 #: Who leaves what: an outcome of a permit, or a message of a waiter.
-Entry = tuple[AskedOwner | LentOwner, "Outcome | Acquire | Leave", object]
+Entry = tuple[AskedOwner | LeaseOwner, "Outcome | Acquire | Leave", object]
 
 
 def taken_over(permit: Permit, owner: AskedOwner) -> Permit:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, assert_never, final
 
-from governor._actors.leases.lease import GROWTH, MAX_IDLE_LOOKS, MAX_LENT
+from governor._actors.leases.lease import GROWTH, MAX_IDLE_LOOKS, MAX_LEASED_TO_MEMBER
 from governor._member.lease import Leases, Reported, use_of
 from governor._member.stand_in import StandIn
 from governor._units import Instant
@@ -28,9 +28,9 @@ from governor.protocol import (
     FromMember,
     FromOwner,
     Granted,
+    Leased,
     LeaseReport,
     LeaseUse,
-    Lent,
     Plan,
     Planned,
     Query,
@@ -122,7 +122,7 @@ class Session:
 
     def tell(self, scope: str, outcome: Outcome, permit: int, *, first: bool) -> None:
         """Tells an outcome. `first` waits for the owner to read it, after what was used and has succeeded in the scope."""
-        assert not isinstance(outcome, PlaceFreed)  # No place is lent to a process.
+        assert not isinstance(outcome, PlaceFreed)  # No place is leased to a process.
         number = 0
         if first:
             self.report([self._stand_in(scope)])
@@ -206,8 +206,8 @@ class Session:
             case Read(number):
                 self._leases.answered(number)
                 self._read(number)
-            case Lent(scope, generation, count, granted_at, breaker):
-                self._lent(self._stand_in(scope), generation, count, granted_at, breaker)
+            case Leased(scope, generation, count, granted_at, breaker):
+                self._fill_lease(self._stand_in(scope), generation, count, granted_at, breaker)
             case Recall(scope, generation):
                 self._recalled(scope, generation)
             case Planned(number, plan):
@@ -244,9 +244,9 @@ class Session:
         while self._reports and self._reports[0][0] <= number:
             self._reports.popleft()
 
-    def _lent(self, stand_in: StandIn, generation: int, count: int, granted_at: Instant, breaker: int) -> None:
+    def _fill_lease(self, stand_in: StandIn, generation: int, count: int, granted_at: Instant, breaker: int) -> None:
         permits = stand_in.permits(count, granted_at, breaker)
-        before = self._leases.lent(stand_in.scope, permits, count, generation)
+        before = self._leases.fill(stand_in.scope, permits, count, generation)
         stand_in.idle_looks = 0
         self._leased(stand_in)
         if before:
@@ -275,5 +275,5 @@ def _rejected(message: Rejected | Welcome | Acted) -> SessionRejected:
 
 def _use(stand_in: StandIn) -> LeaseUse | None:
     reported = stand_in.lease.report()
-    wanted = max(0, min(GROWTH * reported.used, MAX_LENT) - len(stand_in.lease)) if not reported.back else 0
+    wanted = max(0, min(GROWTH * reported.used, MAX_LEASED_TO_MEMBER) - len(stand_in.lease)) if not reported.back else 0
     return use_of(stand_in.scope, reported, wanted) if reported or wanted else None

@@ -27,19 +27,19 @@ def set_up(
     on_forgotten: Callable[[Address], None],
     announcer: Announcer,
     classifier: Classifier,
-    lends: bool,
+    leases: bool,
     state: LifeState | None,
 ) -> tuple[Supervisor, Backend]:
     """The supervisor of this process, which owns its inbound groups, and the backend for its calls."""
     make = partial(Supervisor, now=now, random=random, portal=portal, tasks=tasks, announcer=announcer, classifier=classifier)
     if config.machine.socket is None:
-        supervisor = make(config, on_forgotten=on_forgotten, lends=lends, state=state)
+        supervisor = make(config, on_forgotten=on_forgotten, leases=leases, state=state)
         return supervisor, supervisor
     # Loaded only where it is of use.
     from governor._member.away import config_for
     from governor._member.member import Member
 
-    supervisor = make(config_for(config), on_forgotten=_nothing, lends=False)
+    supervisor = make(config_for(config), on_forgotten=_nothing, leases=False)
     member = Member(
         config,
         config.machine.socket,

@@ -104,7 +104,7 @@ class StandIn(PermitSource, OutcomeLeaver):
         self.large: deque[None] = deque()
         #: Asks without an answer.
         self.waiting = 0
-        #: Looks in a row at which no lent permit was used.
+        #: Looks in a row at which no leased permit was used.
         self.idle_looks = 0
 
     # The lease.

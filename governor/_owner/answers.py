@@ -11,7 +11,7 @@ from governor.messages import Answered
 #: Beginnings of answers whose outcome has not been told, at most.
 MAX_ANSWERED: Final = 16_384
 
-#: Scope and number of the ask; or for lent permits, which are alike, 0 and when they were granted.
+#: Scope and number of the ask; or for leased permits, which are alike, 0 and when they were granted.
 Call = tuple[str, int, int]
 
 

@@ -15,8 +15,8 @@ from governor._actors.actor import ScopeActor
 from governor._actors.leases.remote_holder import RemoteHolder
 from governor._owner.checks import ProtocolError
 from governor._units import Duration, Instant
-from governor.policies.lent import may_lend
-from governor.protocol import FromOwner, LeaseUse, Lent, Recall
+from governor.policies.leased import may_lease
+from governor.protocol import FromOwner, Leased, LeaseUse, Recall
 
 #: Scopes in which a process has a holder, whether or not that holds anything.
 MAX_HOLDERS: Final = 4096
@@ -56,13 +56,13 @@ class Leases:
         self.lasts = outlasting(ttl)
         self._refreshed_at = clock()
         self._leases: dict[str, _Lease] = {}
-        #: How many asks in each scope a lease could have served, since the last `lend`.
+        #: How many asks in each scope a lease could have served, since the last `lease`.
         self._asked: dict[str, int] = {}
-        #: Lent permits that have been used.
+        #: Leased permits that have been used.
         self.used = 0
 
     @property
-    def lent(self) -> int:
+    def leased(self) -> int:
         """Permits that are outstanding."""
         return sum(lease.holder.outstanding for lease in self._leases.values())
 
@@ -82,7 +82,7 @@ class Leases:
         """The process has asked for one permit, which a lease could have served."""
         self._asked[scope] = self._asked.get(scope, 0) + 1
 
-    def lend(self) -> None:
+    def lease(self) -> None:
         """Grants ahead where asks have come in."""
         if not self._asked:
             return
@@ -94,7 +94,7 @@ class Leases:
                 self._fill(lease, lease.holder.demand.size)
 
     def report(self, use: LeaseUse) -> None:
-        """Counts what the process says, and grants ahead what it wants. Raises `ProtocolError` for more than it was lent."""
+        """Counts what the process says, and grants ahead what it wants. Raises `ProtocolError` for more than it was leased."""
         lease = self._lease(use.scope)
         if lease is None:
             return
@@ -112,19 +112,19 @@ class Leases:
         for lease in self._leases.values():
             recalled = lease.holder.recalled_at
             if lease.holder.outstanding and (over or (recalled is not None and now >= recalled + self.lasts)):
-                lease.actor.change(partial(lease.actor.lender.expire, lease.holder))
+                lease.actor.change(partial(lease.actor.leasing.expire, lease.holder))
 
     def recall_all(self) -> int:
         """Recalls everything. Returns how many permits are outstanding: until they are reported, or the leases run out."""
         for lease in self._leases.values():
             lease.holder.recall(self._clock())
-        return self.lent
+        return self.leased
 
     def _settle(self, lease: _Lease, use: LeaseUse) -> None:
-        lender = lease.actor.lender
+        leasing = lease.actor.leasing
         self.used += use.used
-        lender.returned(lease.holder, use.generation, use.used, use.back)
-        lender.report(Counter({status or None: times for status, times in use.successes.items()}), min(use.deposits, use.used))
+        leasing.returned(lease.holder, use.generation, use.used, use.back)
+        leasing.report(Counter({status or None: times for status, times in use.successes.items()}), min(use.deposits, use.used))
 
     def _lease(self, scope: str) -> _Lease | None:
         """The lease in a scope, whose actor may be another one than before; None if there is no room for the scope."""
@@ -141,14 +141,14 @@ class Leases:
 
     def _fill(self, lease: _Lease, wanted: int) -> None:
         actor = lease.actor
-        if wanted and may_lend(actor.ledger.pipeline) and actor.life.live and not actor.logic.watched:
-            actor.within(partial(actor.lender.lend, lease.holder, wanted))
+        if wanted and may_lease(actor.ledger.pipeline) and actor.life.live and not actor.logic.watched:
+            actor.within(partial(actor.leasing.lease, lease.holder, wanted))
 
     # The way to the holders.
 
-    def lend_to(self, scope: str, generation: int, count: int, granted_at: Instant, breaker: int) -> None:
-        """See `Channel.lend_to`."""
-        self._send(Lent(scope, generation, count, granted_at, breaker))
+    def lease_to(self, scope: str, generation: int, count: int, granted_at: Instant, breaker: int) -> None:
+        """See `Channel.lease_to`."""
+        self._send(Leased(scope, generation, count, granted_at, breaker))
 
     def recall(self, scope: str, generation: int) -> None:
         """See `Channel.recall`."""

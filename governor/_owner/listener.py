@@ -27,7 +27,7 @@ from governor._owner.session import Session
 from governor._owner.socket_file import ListenError, SocketFile
 from governor.error_log import ErrorLog
 from governor.errors import GovernorError
-from governor.protocol import FROM_MEMBER, FrameError, FrameReader, FromOwner, Lent, Recall, Rejected, encode
+from governor.protocol import FROM_MEMBER, FrameError, FrameReader, FromOwner, Leased, Recall, Rejected, encode
 
 _log: Final = logging.getLogger("governor")
 
@@ -234,7 +234,7 @@ class Connection:
         if self.closed:
             return
         self._out += encode(message)
-        if isinstance(message, Lent):
+        if isinstance(message, Leased):
             self._listener.members.wake()
         if len(self._out) > MAX_BACKLOG:
             self.close()

@@ -146,7 +146,7 @@ class Members:
     # Time.
 
     def wake(self) -> None:
-        """Something has been lent, or a process is gone: there is something to look after."""
+        """Something has been leased, or a process is gone: there is something to look after."""
         self._due.set()
 
     async def keep_looking(self, after: Callable[[], object]) -> None:
@@ -185,7 +185,7 @@ class Members:
                         name=session.name,
                         requests=requests,
                         requests_per_second=rate.per_second,
-                        leased=session.leases.lent,
+                        leased=session.leases.leased,
                         held=len(session.places),
                         waiting=session.waiting,
                         admitted=session.admissions.granted,

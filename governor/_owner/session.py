@@ -4,8 +4,8 @@ Messages go in by `handle`, and out by the function that the session was given; 
 together: outcomes are read before asks are decided. `look` is to be called now and then while the session is `due`.
 
 A session ends in two steps. When the connection is lost, calls that wait leave their queues at once. What the process may still
-use, the permits lent to it and the places of its calls, is kept until the process has ended for certain, or its leases have run
-out, and only then counts as used, and as given up.
+use, the permits leased to it and the places of its calls, is kept until the process has ended for certain, or its leases have
+run out, and only then counts as used, and as given up.
 
 Bounds: `MAX_ASKS` asks that wait, `MAX_HELD` permits whose outcome a limit waits for; one more is denied as `overloaded`.
 """
@@ -29,7 +29,7 @@ from governor.errors import Reason
 from governor.messages import Denied, NoRetry, RetryPlan
 from governor.policies.budget import Budgets
 from governor.policies.contract import REQUESTS, Grant, Request, Result
-from governor.policies.lent import may_lend
+from governor.policies.leased import may_lease
 from governor.protocol import (
     VERSION,
     Act,
@@ -152,8 +152,8 @@ class Session:
     def due(self) -> bool:
         """Whether `look` has something to do, now or later."""
         if self.connected:
-            return bool(self._early) or self.leases.lent > 0
-        return bool(self.places) or bool(self.admissions) or self.leases.lent > 0
+            return bool(self._early) or self.leases.leased > 0
+        return bool(self.places) or bool(self.admissions) or self.leases.leased > 0
 
     # Messages.
 
@@ -195,7 +195,7 @@ class Session:
     def finish(self) -> None:
         """Decides what has arrived together, and grants ahead where asks have come in. Raises as `handle` does."""
         self._settle()
-        self.leases.lend()
+        self.leases.lease()
 
     def _settle(self) -> None:
         asks, self._asks = self._asks, []
@@ -289,7 +289,7 @@ class Session:
             self._together.append(waiting)
         else:
             self._decided(number, answer)
-        if plain and may_lend(actor.ledger.pipeline):
+        if plain and may_lease(actor.ledger.pipeline):
             self.leases.asked(scope)
 
     def _woken(self, number: int) -> None:
@@ -388,7 +388,7 @@ class Session:
             self.answer(AskDenied(number, Denied(one.actor.scope, Reason.SHUTTING_DOWN, None)))
 
     def __repr__(self) -> str:
-        return f"<Session of process {self.pid}, {self.leases.lent} lent, {len(self.places)} held, {self.waiting} waiting>"
+        return f"<Session of process {self.pid}, {self.leases.leased} leased, {len(self.places)} held, {self.waiting} waiting>"
 
 
 def _request(used: Mapping[str, int]) -> Request:

@@ -6,7 +6,7 @@ from governor._units import Instant
 from governor.policies.ban_guard import BanGuard
 from governor.policies.breakers.breaker import BreakerPolicy
 from governor.policies.gcra import TokenBucketPolicy, another
-from governor.policies.lenders import lenders, places
+from governor.policies.leasing import leasing, places
 from governor.policies.limits import build
 from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderPolicies
@@ -29,11 +29,11 @@ def alike(model: Pipeline, scope: str, provider: ProviderPolicies) -> Pipeline:
     limits: tuple[Any, ...] = tuple(copies)
     new.limits = new.all_limits = limits
     new.cap = model.cap
-    new.lends, new.lends_elsewhere = model.lends, model.lends_elsewhere
-    if len(model.lenders) in (0, len(limits)):
-        new.lenders = limits if model.lenders else ()
+    new.leases, new.leases_elsewhere = model.leases, model.leases_elsewhere
+    if len(model.leasing) in (0, len(limits)):
+        new.leasing = limits if model.leasing else ()
     else:
-        new.lenders = lenders(limits, (), limits) or ()
+        new.leasing = leasing(limits, (), limits) or ()
     new.places = places(limits) if model.places else ()
     new.breaker = model.breaker if model.breaker.shared else BreakerPolicy(model.breaker.parameters)
     # What is the same for all of them until something happens in the scope.
@@ -45,7 +45,7 @@ def alike(model: Pipeline, scope: str, provider: ProviderPolicies) -> Pipeline:
     unused = model.shared
     if provider.pauses is unused.pauses and provider.rejections is unused.rejections:
         # As `regate`, which looks at what nothing has happened to.
-        new.gate = new.lends_from = Instant(0) if new.exempt else new.degraded.until
+        new.gate = new.leases_from = Instant(0) if new.exempt else new.degraded.until
     else:
         new.regate()
     return new

@@ -63,7 +63,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ending: Ending = Ending.ANSWERED
     #: The label of the caller, if budgets count the grant.
     caller: str | None = None
-    #: Whether the permit was granted ahead, at `granted_at`. It was used later: at `taken_at` if it took a lent place then.
+    #: Whether the permit was granted ahead, at `granted_at`. It was used later: at `taken_at` if it took a leased place then.
     ahead: bool = False
     taken_at: Instant | None = None
 
@@ -128,24 +128,24 @@ class Spending(Policy, Protocol):
         """
 
 
-class Lending(Spending, Protocol):
-    """A policy that can grant ahead: units are lent now, and used at instants that are not yet known.
+class Leasable(Spending, Protocol):
+    """A policy that can grant ahead: units are leased now, and used at instants that are not yet known.
 
-    A lent unit counts in full while it is outstanding, and its use is dated at the latest possible instant, when the owner
+    A leased unit counts in full while it is outstanding, and its use is dated at the latest possible instant, when the owner
     learns of it. None of these methods denies or fails.
     """
 
-    def lendable(self, now: Instant) -> int:
-        """The number of units that can be granted at `now`, in addition to those that are lent; never negative."""
+    def leasable(self, now: Instant) -> int:
+        """The number of units that can be granted at `now`, in addition to those that are leased; never negative."""
 
-    def lend(self, now: Instant, count: int) -> None:
-        """Lends `count` units, at most `lendable`. They may be used at any time from now on."""
+    def lease(self, now: Instant, count: int) -> None:
+        """Leases `count` units, at most `leasable`. They may be used at any time from now on."""
 
     def collect(self, now: Instant, used: int) -> None:
-        """Records that `used` of the lent units were used, at unknown instants up to `now`."""
+        """Records that `used` of the leased units were used, at unknown instants up to `now`."""
 
     def reclaim(self, now: Instant, count: int) -> None:
-        """Returns `count` of the lent units, which will not be used."""
+        """Returns `count` of the leased units, which will not be used."""
 
 
 def span(end: Instant, start: Instant) -> Duration:
@@ -225,11 +225,11 @@ class LimitPolicy(LimitFields, ABC):
     needs_outcome: bool = False
     #: Whether the policy wants to know when an answer begins.
     awaits_answers: bool = False
-    #: Whether units can be granted ahead; then it also has the methods of `Lending`. Or places, which pass from call to call.
-    lends: bool = False
-    lends_places: bool = False
-    #: Whether, if it lends, it does so to other processes too, of which no more is learned than how many units were used.
-    lends_elsewhere: bool = True
+    #: Whether units can be granted ahead; then it also has the methods of `Leasable`. Or places, which pass from call to call.
+    leases: bool = False
+    leases_places: bool = False
+    #: Whether, if it leases, it does so to other processes too, of which no more is learned than how many units were used.
+    leases_elsewhere: bool = True
     #: Whether `earliest` is exact for plain requests behind others; if not, it is early by less than a microsecond for each.
     is_exact: bool = True
 
@@ -246,10 +246,10 @@ class LimitPolicy(LimitFields, ABC):
         return self.parameters.unit
 
     def follow(self, now: Instant, filled_at: Instant, used: int) -> None:
-        """Of the units just collected, so many were lent then: their outcomes are reported with that instant."""
+        """Of the units just collected, so many were leased then: their outcomes are reported with that instant."""
 
     def ended(self, now: Instant, filled_at: Instant, count: int) -> None:
-        """So many of the units that were lent then belong to calls that have been answered."""
+        """So many of the units that were leased then belong to calls that have been answered."""
 
     def wakes_at(self, now: Instant) -> Instant:
         """The next instant at which units return by time alone although `earliest` is `AFTER_OUTCOME`; `NEVER` if none do."""
@@ -320,7 +320,7 @@ class LimitPolicy(LimitFields, ABC):
 
     @abstractmethod
     def carry_over(self, now: Instant, before: Self) -> None:
-        """Continues from the state of another policy of this kind, whose parameters may differ and which has lent nothing."""
+        """Continues from the state of another policy of this kind, whose parameters may differ and which has leased nothing."""
 
     def abandoned(self, now: Instant, units: int) -> None:
         """The process has died that was granted what the state says, and `units` more of which nothing else is known.

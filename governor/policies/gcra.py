@@ -11,7 +11,7 @@ granted, then what arrives within w was granted within w + m, which is at most b
 rate * m here. Where nothing would be left of the burst, it is one token, and each token takes (1/rate + m) / burst. Both are
 the smallest reductions, and `assume` makes them.
 
-Lent tokens may be used at any instant, which is not known in advance. So the bucket holds that many less while they are
+Leased tokens may be used at any instant, which is not known in advance. So the bucket holds that many less while they are
 outstanding, and they are spent when their use is reported: until then their place is not refilled.
 """
 
@@ -92,7 +92,7 @@ class TokenBucket(Limit, frozen=True):
 
 
 class TokenBucketState(msgspec.Struct, frozen=True, tag="token_bucket"):
-    """The state of a bucket, in ticks of 1/amount microsecond. It does not include lent tokens: recall them first."""
+    """The state of a bucket, in ticks of 1/amount microsecond. It does not include leased tokens: recall them first."""
 
     tat: int
     refunded: int
@@ -109,16 +109,16 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         "_burst",
         "_changed_at",
         "_debt",
-        "_lent",
+        "_leased",
         "_refunded",
         "_step",
         "_tolerance",
         "_unit",
-        "lends_elsewhere",
+        "leases_elsewhere",
     )
 
     state_type = TokenBucketState
-    lends = True
+    leases = True
 
     parameters: TokenBucket
 
@@ -126,7 +126,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         self.parameters, self.ready = parameters, 0  # What the base class does.
         self._debt = max_debt
         self._unit = None if parameters.unit == REQUESTS else parameters.unit
-        self.lends_elsewhere = self._unit is None
+        self.leases_elsewhere = self._unit is None
         self._keep(parameters.amount, parameters.per, parameters.burst)
         #: The theoretical arrival time, in ticks.
         self.tat = 0
@@ -135,8 +135,8 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         self._backlog = None if self._unit is None else Backlog()
         # When it continued from a bucket with other parameters, which charged the grants until then.
         self._changed_at = _NOT_YET
-        # Lent tokens in ticks; tolerance and slack are smaller by this.
-        self._lent = 0
+        # Leased tokens in ticks; tolerance and slack are smaller by this.
+        self._leased = 0
 
     def _keep(self, amount: int, per: int, burst: int) -> None:
         self._arithmetic = arithmetic = BucketArithmetic.of(amount, per, burst)
@@ -249,7 +249,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
         """A copy."""
         copy = another(self)
         copy.tat, copy._backlog = self.tat, None
-        copy._lend(self._lent)
+        copy._lease(self._leased)
         return copy
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
@@ -268,23 +268,23 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
             most = min(most, max(held + 1, largest.amount(self._unit)))
         return most, self.ticks, self._step
 
-    def lend(self, now: Instant, count: int) -> None:
-        """See `Lending.lend`."""
-        self._lend(count * self._step)
+    def lease(self, now: Instant, count: int) -> None:
+        """See `Leasable.lease`."""
+        self._lease(count * self._step)
 
     def collect(self, now: Instant, used: int) -> None:
         """Spends the tokens now, the latest instant at which they can have been used."""
         if used and self._backlog is not None:
             self._backlog.note(now, self.tat - now * self.ticks)
         self.tat = max(self.tat, now * self.ticks) + used * self._step
-        self._lend(-used * self._step)
+        self._lease(-used * self._step)
 
     def reclaim(self, now: Instant, count: int) -> None:
         """Returns the tokens to the bucket."""
-        self._lend(-count * self._step)
+        self._lease(-count * self._step)
 
-    def _lend(self, ticks: int) -> None:
-        self._lent += ticks
+    def _lease(self, ticks: int) -> None:
+        self._leased += ticks
         self._tolerance -= ticks
         self.slack -= ticks
         self.move(self.tat)
@@ -296,13 +296,13 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
             self.ready = NEVER if self.slack < 0 else min(NEVER, -((self.slack - tat) // self.ticks))
 
     def available(self, now: Instant) -> int:
-        """Whole tokens in the bucket that are not lent."""
+        """Whole tokens in the bucket that are not leased."""
         left, ahead = self._tolerance, self.tat - now * self.ticks
         if ahead > 0:
             left -= ahead
         return left // self._step if left > 0 else 0  # Without a call: a status asks every scope.
 
-    lendable = available
+    leasable = available
 
     def carry_over(self, now: Instant, before: Self) -> None:
         """The same share of the burst is left as in the other bucket."""
@@ -323,7 +323,7 @@ class TokenBucketPolicy(LimitPolicy, BucketFields):
 
     def restore(self, state: TokenBucketState) -> None:
         """See `LimitPolicy.restore`."""
-        self._lend(-self._lent)
+        self._lease(-self._leased)
         if self._backlog is not None:
             self._backlog.restore(state.backlog)
         self.move(state.tat)
@@ -337,7 +337,7 @@ def another(bucket: TokenBucketPolicy) -> TokenBucketPolicy:
     new.parameters, new.ready = bucket.parameters, 0
     new._debt = bucket._debt
     new._unit = bucket._unit
-    new.lends_elsewhere = bucket.lends_elsewhere
+    new.leases_elsewhere = bucket.leases_elsewhere
     new._arithmetic = arithmetic = bucket._arithmetic
     new.ticks = arithmetic.ticks
     new._step = arithmetic.step
@@ -345,7 +345,7 @@ def another(bucket: TokenBucketPolicy) -> TokenBucketPolicy:
     new._burst = bucket._burst
     new._tolerance = arithmetic.tolerance
     new.slack = arithmetic.slack
-    new.tat = new._refunded = new._lent = 0
+    new.tat = new._refunded = new._leased = 0
     new._backlog = None if bucket._unit is None else Backlog()
     new._changed_at = _NOT_YET
     return new

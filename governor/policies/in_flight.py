@@ -75,7 +75,7 @@ class InFlightPolicy(LimitPolicy, PlacesInFlight):
     state_type = InFlightState
     reason = Reason.CONCURRENCY
     needs_outcome = True
-    lends_places = True
+    leases_places = True
 
     parameters: InFlight
 
@@ -167,16 +167,16 @@ class InFlightPolicy(LimitPolicy, PlacesInFlight):
         """Whether it matters how long calls take."""
         return self._measures
 
-    def lend_places(self, count: int) -> None:
-        """Lends so many places, at most those that are available: they count as taken, and pass from call to call."""
+    def lease_places(self, count: int) -> None:
+        """Leases so many places, at most those that are available: they count as taken, and pass from call to call."""
         self._move(count)
 
     def free_places(self, count: int) -> None:
-        """So many of the lent places are free. Calls that have one, and whose outcome is recorded here, free it themselves."""
+        """So many of the leased places are free. Calls that have one, and report an outcome here, free it themselves."""
         self._move(-count)
 
     def measure(self, durations: Iterable[int]) -> None:
-        """So long have calls with lent places taken that were answered with success."""
+        """So long have calls with leased places taken that were answered with success."""
         if self._measures:
             self._usual.measure_all(durations)
 

@@ -147,7 +147,7 @@ class Mark(MarkFields):
 
     # Granting ahead.
 
-    def lendable(self, now: Instant) -> int:
+    def leasable(self, now: Instant) -> int:
         """The requests that all accounts have room for. A larger credit is wanted while that is little."""
         self.close(now)
         for account, plain, _ in self._charges:
@@ -155,7 +155,7 @@ class Mark(MarkFields):
                 account.wants = True
         return max(0, min((account.room // plain for account, plain, _ in self._charges if plain), default=UNBOUNDED))
 
-    def lend(self, count: int) -> None:
+    def lease(self, count: int) -> None:
         """Hands out requests."""
         for account, plain, _ in self._charges:
             account.hand_out(plain * count)

@@ -8,9 +8,9 @@ Everything that the scope itself decides is folded into one instant, `gate`: fro
 global cap or a limit that it shares with other scopes denies it. The gate moves only on events, so most requests are decided by
 comparing it with the clock.
 
-A scope whose limits all lend, and whose breaker ignores successes, can grant plain requests ahead. Each limit that a plain
-request takes units of lends, counts and recalls on its own; the one with the least to spare decides how many are granted.
-Places in flight are lent apart from them, because a call that succeeds gives its place to the next one.
+A scope whose limits all lease, and whose breaker ignores successes, can grant plain requests ahead. Each limit that a plain
+request takes units of leases, counts and recalls on its own; the one with the least to spare decides how many are granted.
+Places in flight are leased apart from them, because a call that succeeds gives its place to the next one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ from governor.policies.budget import Budgets
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
-from governor.policies.lenders import lenders, lends_elsewhere, places
+from governor.policies.leasing import leases_elsewhere, leasing, places
 from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, build, predecessors
 from governor.policies.mark import Mark, excess
 from governor.policies.own_parts import OwnParts
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from governor.policies.learning.server_limits import ServerLimits
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
-_LENDABLE: Final = 8
+_LEASABLE: Final = 8
 
 #: What is assumed about calls unless the settings say otherwise.
 DEFAULT_ARRIVALS: Final = Arrivals()
@@ -71,10 +71,10 @@ class Pipeline(OwnParts):
         "gate",
         "gates",
         "guard",
-        "lenders",
-        "lends",
-        "lends_elsewhere",
-        "lends_from",
+        "leasing",
+        "leases",
+        "leases_elsewhere",
+        "leases_from",
         "limits",
         "mark",
         "max_debt",
@@ -98,7 +98,7 @@ class Pipeline(OwnParts):
         scope: str = "",
         own_server: "ServerLimits | None" = None,
         exempt: bool = False,
-        lends: bool = True,
+        leases: bool = True,
         max_debt: float = inf,
         arrivals: Arrivals = DEFAULT_ARRIVALS,
         budgets: Budgets | None = None,
@@ -135,18 +135,18 @@ class Pipeline(OwnParts):
         self.needs_outcome = any(map(NEEDS_OUTCOME, self.all_limits))
         #: Whether it matters to a limit when an answer begins.
         self.awaits_answers = any(map(AWAITS_ANSWERS, self.all_limits))
-        #: Whether permits may be granted ahead, and to other processes; and the limits that lend then, with the cap.
-        found = lenders(self.limits, self.shares, self.all_limits) if lends and not self.breaker.counts_successes else None
-        self.lends, self.lenders = found is not None, found or ()
-        self.lends_elsewhere = self.lends and lends_elsewhere(self.limits, self.shares)
-        #: The limits whose places are lent.
-        self.places = places(self.all_limits) if self.needs_outcome and self.lends else ()
+        #: Whether permits may be granted ahead, and to other processes; and the limits that lease then, with the cap.
+        found = leasing(self.limits, self.shares, self.all_limits) if leases and not self.breaker.counts_successes else None
+        self.leases, self.leasing = found is not None, found or ()
+        self.leases_elsewhere = self.leases and leases_elsewhere(self.limits, self.shares)
+        #: The limits whose places are leased.
+        self.places = places(self.all_limits) if self.needs_outcome and self.leases else ()
         #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
         self.born, self._receipts_born = born_first(len(self.all_limits)), 0
         self.exempt = exempt
         #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
-        #: From `lends_from` on permits may be granted ahead: all places may be lent then.
-        self.gate = self.lends_from = Instant(0)
+        #: From `leases_from` on permits may be granted ahead: all places may be leased then.
+        self.gate = self.leases_from = Instant(0)
         self.regate()
 
     @property
@@ -163,7 +163,7 @@ class Pipeline(OwnParts):
         """Recomputes the gate. Call it after anything that may have changed the breaker, degraded mode or cooldown."""
         self.guard.look()
         if not (self.breaker.shared or self.breaker.unrestricted) or self.guard.restricted:
-            self.gate = self.lends_from = NEVER
+            self.gate = self.leases_from = NEVER
             return
         gate: int = 0 if self.exempt else self.degraded.until
         if self.own_cooldown.until > gate:
@@ -176,7 +176,7 @@ class Pipeline(OwnParts):
             if limit.ready > gate:
                 gate = limit.ready
         self.gate = Instant(gate)
-        self.lends_from = Instant(open_from) if self.places else self.gate
+        self.leases_from = Instant(open_from) if self.places else self.gate
 
     def verdict(self, now: Instant, request: Request, ahead: Request | None = None) -> Verdict:  # noqa: C901 - written out
         """When all policies grant the request, and which of them is the last to."""
@@ -284,7 +284,7 @@ class Pipeline(OwnParts):
         self.regate()
 
     def force_breaker(self, now: Instant, until: Instant | None) -> None:
-        """Opens the breaker until that instant, or closes it (None). Nothing may be lent."""
+        """Opens the breaker until that instant, or closes it (None). Nothing may be leased."""
         if until is None:
             self.own_breaker().force_closed()
         else:
@@ -300,31 +300,31 @@ class Pipeline(OwnParts):
         self.breaker.refund(now, grant, None)
         self.regate()
 
-    def lendable(self, now: Instant) -> int:
+    def leasable(self, now: Instant) -> int:
         """The number of plain requests that may be granted ahead at `now`."""
-        if not self.lends or now < self.lends_from or any(share.queue.ready for share in self.shares):
+        if not self.leases or now < self.leases_from or any(share.queue.ready for share in self.shares):
             return 0
-        count = min([policy.lendable(now) for policy in (*self.lenders, self.cap)]) // _LENDABLE
-        return count if self.mark is None else min(count, self.mark.lendable(now))
+        count = min([policy.leasable(now) for policy in (*self.leasing, self.cap)]) // _LEASABLE
+        return count if self.mark is None else min(count, self.mark.leasable(now))
 
-    def lend(self, now: Instant, count: int) -> None:
-        """Grants `count` requests ahead, at most `lendable`. They may be used at any time from now on."""
-        for policy in (*self.lenders, self.cap):
-            policy.lend(now, count)
+    def lease(self, now: Instant, count: int) -> None:
+        """Grants `count` requests ahead, at most `leasable`. They may be used at any time from now on."""
+        for policy in (*self.leasing, self.cap):
+            policy.lease(now, count)
         if self.mark is not None:
-            self.mark.lend(count)
+            self.mark.lease(count)
         self.regate()
 
     def collect(self, now: Instant, used: int) -> None:
-        """Records that `used` of the lent requests were used, at unknown instants up to `now`."""
-        for policy in (*self.lenders, self.cap):
+        """Records that `used` of the leased requests were used, at unknown instants up to `now`."""
+        for policy in (*self.leasing, self.cap):
             policy.collect(now, used)
         if self.mark is not None:
             self.mark.collect(now, used)
 
     def reclaim(self, now: Instant, count: int) -> None:
-        """Returns `count` of the lent requests, which will not be used."""
-        for policy in (*self.lenders, self.cap):
+        """Returns `count` of the leased requests, which will not be used."""
+        for policy in (*self.leasing, self.cap):
             policy.reclaim(now, count)
         if self.mark is not None:
             self.mark.reclaim(count)
@@ -360,7 +360,7 @@ class Pipeline(OwnParts):
         return self.breaker.parameters, limits, self.exempt, self.max_debt, self.arrivals
 
     def carry_over(self, now: Instant, before: "Pipeline") -> None:
-        """Continues from the state of another pipeline, with other settings. Nothing may be lent.
+        """Continues from the state of another pipeline, with other settings. Nothing may be leased.
 
         The breaker keeps its status; if it is half-open, its probes in flight are disregarded. A bucket keeps the share of its
         burst that was left; windows and limits on concurrency keep their uses. A new limit begins with nothing spent.

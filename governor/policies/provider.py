@@ -159,7 +159,7 @@ class ProviderPolicies:
         return tuple([build(limit, self.parameters.max_debt, self.parameters.arrivals) for limit in limits])
 
     def reconfigure(self, now: Instant, parameters: ProviderParameters) -> None:
-        """Other parameters from now on; everything goes on from where it stands. Nothing may be lent.
+        """Other parameters from now on; everything goes on from where it stands. Nothing may be leased.
 
         Limits carry over their state as those of a scope do, and keep their queue.
         """

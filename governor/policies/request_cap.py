@@ -36,12 +36,12 @@ class RequestCap(msgspec.Struct, frozen=True):
 
 
 class _CapForecast(WindowForecast):
-    """The future of the cap, in which lent requests are never used and never returned."""
+    """The future of the cap, in which leased requests are never used and never returned."""
 
     __slots__ = ("_cap",)
 
-    def __init__(self, log: SlidingLog, cap: int, lent: int) -> None:
-        super().__init__(log, cap - lent, None)
+    def __init__(self, log: SlidingLog, cap: int, leased: int) -> None:
+        super().__init__(log, cap - leased, None)
         self._cap = cap
 
     def earliest(self, now: Instant, request: Request) -> Instant:
@@ -65,7 +65,7 @@ class RequestCapPolicy(CapFields):
         "_most",
         "_room",
         "_warn_above",
-        "lent",
+        "leased",
         "parameters",
         "watching",
     )
@@ -82,7 +82,7 @@ class RequestCapPolicy(CapFields):
         #: Whether nothing is `left` above `WARN_AT` of the cap.
         self.watching = False
         #: Requests granted ahead, in all scopes: each takes a place, and is dated when its use is reported.
-        self.lent = 0
+        self.leased = 0
         #: The instant of the latest request that was counted down, in microseconds.
         self.latest = 0
         #: Plain requests that may be granted without a look at the log, and what that number was at the latest look.
@@ -109,7 +109,7 @@ class RequestCapPolicy(CapFields):
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """`now`, or when enough earlier grants have left the window."""
         queued = request.cost if ahead is None else request.cost + ahead.cost
-        taken = self._log.total + self._looked - self.left + self.lent
+        taken = self._log.total + self._looked - self.left + self.leased
         if taken + queued <= self._most:
             return now
         if request.cost > self._most:
@@ -142,12 +142,12 @@ class RequestCapPolicy(CapFields):
         self._look()
 
     def forecast(self, now: Instant) -> WindowForecast:
-        """A copy of the log, with the places of lent requests taken."""
-        return _CapForecast(self.log.copy(), self._most, self.lent)
+        """A copy of the log, with the places of leased requests taken."""
+        return _CapForecast(self.log.copy(), self._most, self.leased)
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """Whole windows without room, each but the first full of requests of the queue itself."""
-        most = self._most - self.lent
+        most = self._most - self.leased
         if self.log.total + queued.cost <= most:
             return 0
         if largest.cost > most:
@@ -156,27 +156,27 @@ class RequestCapPolicy(CapFields):
 
     def never_fills(self, now: Instant, base: int, amount: int, per: int) -> bool:
         """See `LimitPolicy.never_fills`."""
-        return self.log.never_fills(now, self._most - self.lent, base, amount, per)
+        return self.log.never_fills(now, self._most - self.leased, base, amount, per)
 
-    def lendable(self, now: Instant) -> int:
+    def leasable(self, now: Instant) -> int:
         """The places left in the 60 seconds up to `now`."""
-        return max(0, self._most - self.used(now) - self.lent)
+        return max(0, self._most - self.used(now) - self.leased)
 
-    def lend(self, now: Instant, count: int) -> None:
+    def lease(self, now: Instant, count: int) -> None:
         """Reserves their places."""
-        self.lent += count
+        self.leased += count
         self._look()
 
     def collect(self, now: Instant, used: int) -> None:
         """Dates them at `now`: they count for a minute from then on, however long ago they were used."""
-        self.lent -= used
+        self.leased -= used
         if used:
             self.log.add(now, used)
         self._look()
 
     def reclaim(self, now: Instant, count: int) -> None:
         """Frees their places."""
-        self.lent -= count
+        self.leased -= count
         self._look()
 
     def reconfigure(self, parameters: RequestCap) -> None:
@@ -191,8 +191,8 @@ class RequestCapPolicy(CapFields):
 
     def _look(self) -> None:
         """Updates what is `left`, without a look at the dates in the log. To be called after every change."""
-        most = min(self._most, self._warn_above + self.lent) if self.watching else self._most
-        self._room = most - self.lent
+        most = min(self._most, self._warn_above + self.leased) if self.watching else self._most
+        self._room = most - self.leased
         left = self._room - self.log.total
         # No call since the log was looked at, for the reason that it states.
         self.left = self._looked = left if left > 0 else 0

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast, final
 import msgspec
 
 from governor._units import AFTER_OUTCOME, NEVER, Instant
-from governor.policies.contract import PLAIN, REQUESTS, Forecast, Grant, Lending, LimitPolicy, Request, Result
+from governor.policies.contract import PLAIN, REQUESTS, Forecast, Grant, Leasable, LimitPolicy, Request, Result
 from governor.policies.in_flight import InFlightPolicy
 
 
@@ -204,7 +204,7 @@ class CostedLimit(LimitPolicy):
         "_unit",
         "awaits_answers",
         "is_exact",
-        "lends",
+        "leases",
         "limit",
         "needs_outcome",
         "per_plain",
@@ -212,7 +212,7 @@ class CostedLimit(LimitPolicy):
     )
 
     #: Other processes may call methods of another cost.
-    lends_elsewhere = False
+    leases_elsewhere = False
 
     def __init__(self, limit: LimitPolicy, factor: int, extra: int) -> None:
         super().__init__(limit.parameters)
@@ -224,7 +224,7 @@ class CostedLimit(LimitPolicy):
         self._plain = self._scaled(PLAIN)
         #: The units that a plain request takes.
         self.per_plain = self._plain.amount(_unit(limit))
-        self.lends = limit.lends
+        self.leases = limit.leases
         self.ready = NEVER
         self.reason = limit.reason
         self.needs_outcome = limit.needs_outcome
@@ -291,21 +291,21 @@ class CostedLimit(LimitPolicy):
 
     # Granting ahead, in plain requests.
 
-    def lendable(self, now: Instant) -> int:
-        """See `Lending.lendable`."""
-        return self._lending.lendable(now) // self.per_plain
+    def leasable(self, now: Instant) -> int:
+        """See `Leasable.leasable`."""
+        return self._leasable.leasable(now) // self.per_plain
 
-    def lend(self, now: Instant, count: int) -> None:
-        """See `Lending.lend`."""
-        self._lending.lend(now, count * self.per_plain)
+    def lease(self, now: Instant, count: int) -> None:
+        """See `Leasable.lease`."""
+        self._leasable.lease(now, count * self.per_plain)
 
     def collect(self, now: Instant, used: int) -> None:
-        """See `Lending.collect`."""
-        self._lending.collect(now, used * self.per_plain)
+        """See `Leasable.collect`."""
+        self._leasable.collect(now, used * self.per_plain)
 
     def reclaim(self, now: Instant, count: int) -> None:
-        """See `Lending.reclaim`."""
-        self._lending.reclaim(now, count * self.per_plain)
+        """See `Leasable.reclaim`."""
+        self._leasable.reclaim(now, count * self.per_plain)
 
     def follow(self, now: Instant, filled_at: Instant, used: int) -> None:
         """See `LimitPolicy.follow`."""
@@ -316,8 +316,8 @@ class CostedLimit(LimitPolicy):
         self.limit.ended(now, filled_at, count * self.per_plain)
 
     @property
-    def _lending(self) -> Lending:
-        return cast("Lending", self.limit)
+    def _leasable(self) -> Leasable:
+        return cast("Leasable", self.limit)
 
     # The provider carries over the limit itself, once for all of its scopes.
 

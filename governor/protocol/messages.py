@@ -77,7 +77,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
-    """Ask for a permit. The answer is `Granted` or `AskDenied`; a `Lent` may come with it."""
+    """Ask for a permit. The answer is `Granted` or `AskDenied`; a `Leased` may come with it."""
 
     number: Number
     scope: Scope
@@ -104,10 +104,10 @@ ToldOutcome = Answered | Hinted | Settled | Report | RetryGivenUp | Unused
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True, tag="told"):
-    """Tell an outcome. `permit` is the number of the ask that was granted, 0 for a lent permit, -1 for one of `Hello.held`.
+    """Tell an outcome. `permit` is the number of the ask that was granted, 0 for a leased permit, -1 for one of `Hello.held`.
 
     `ago` is how many microseconds before the sending the outcome came. With a `number` other than 0, `Read` answers once the
-    owner has read it, as it must have a failure before the member uses another lent permit.
+    owner has read it, as it must have a failure before the member uses another leased permit.
     """
 
     scope: Scope
@@ -118,7 +118,7 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True, tag="told"):
 
 
 class LeaseUse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What has become of lent permits of one scope and generation since the last report.
+    """What has become of leased permits of one scope and generation since the last report.
 
     `used` were taken by calls, `back` will never be. `successes` counts the calls that succeeded, by HTTP status, with 0 for
     none; `deposits` those that were the first attempt of an operation.
@@ -135,7 +135,7 @@ class LeaseUse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LeaseReport(msgspec.Struct, frozen=True, tag="lease_report"):
-    """Tell what has become of lent permits. `Read` answers, after a `Lent` for each scope that wants more and gets some.
+    """Tell what has become of leased permits. `Read` answers, after a `Leased` for each scope that wants more and gets some.
 
     Without uses it only refreshes the leases of the connection. A member reports what has been used and has succeeded in a
     scope before it tells a failure of that scope.
@@ -263,7 +263,7 @@ class Read(msgspec.Struct, frozen=True, tag="read"):
     number: int
 
 
-class Lent(msgspec.Struct, frozen=True, tag="lent"):
+class Leased(msgspec.Struct, frozen=True, tag="leased"):
     """Permits granted ahead, each for one request."""
 
     scope: str
@@ -351,7 +351,7 @@ class Acted(msgspec.Struct, frozen=True, tag="acted"):
 
 
 FromMember = Hello | Ask | Withdraw | Told | LeaseReport | Plan | Admit | Readmit | Ended | Query | Act
-FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Lent | Recall | Planned | Admitted | Answer | Acted
+FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Leased | Recall | Planned | Admitted | Answer | Acted
 
 #: Decode what the other side sends.
 FROM_MEMBER: Final[msgspec.msgpack.Decoder[FromMember]] = msgspec.msgpack.Decoder(FromMember, dec_hook=decode_duration)

@@ -64,7 +64,7 @@ def test_refusals_are_seen_with_their_reason_and_when_they_end(dashboard: Dashbo
     page = dashboard.page
     dashboard.daemon.do("call", "scarce", "200", "1")
     expect(row(page, "outbound:scarce")).to_contain_text("0 of 1 left")
-    dashboard.daemon.do("refuse", "scarce", "1234")
+    dashboard.daemon.do("deny", "scarce", "1234")
 
     expect(row(page, "outbound:scarce")).to_contain_text("1,234 denied", timeout=SOON)
     expect(band(page)).to_contain_text("scarce denies calls: rate limit used up, next permit in")
@@ -216,7 +216,7 @@ def test_nothing_moves_for_those_who_do_not_want_it(dashboard: Dashboard) -> Non
 
 
 def test_names_are_text_and_never_markup(dashboard: Dashboard) -> None:
-    """The governor refuses such names; the page does not rely on it."""
+    """The governor denies such names; the page does not rely on it."""
     page = dashboard.page
     page.evaluate(
         """async () => {

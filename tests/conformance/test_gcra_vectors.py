@@ -28,7 +28,7 @@ START: Final = Instant(1_000 * SECOND)
 DIFFERS: Final[Mapping[str, str]] = {}
 
 PROPERTIES: Final = {
-    "accurate_not_until": "test_before_the_reported_instant_every_probe_is_refused_and_at_it_one_is_granted",
+    "accurate_not_until": "test_before_the_reported_instant_every_probe_is_denied_and_at_it_one_is_granted",
     "quota -> (t,tau) -> quota round trip for rate,burst in 1..9999": "test_the_bucket_behaves_as_its_quota_says_to_the_unit",
 }
 
@@ -54,7 +54,7 @@ def test_every_case_and_every_property_of_the_file_is_claimed(vectors: Path) -> 
     steady=st.integers(0, 200),
     instants=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=10),
 )
-def test_before_the_reported_instant_every_probe_is_refused_and_at_it_one_is_granted(
+def test_before_the_reported_instant_every_probe_is_denied_and_at_it_one_is_granted(
     capacity: int, steady: int, instants: list[float]
 ) -> None:
     bucket = TokenBucketPolicy(TokenBucket(capacity, SECOND, capacity))
@@ -135,7 +135,7 @@ def check(bucket: TokenBucketPolicy, now: Instant, cells: int = 1) -> bool:
 
 
 def parallel(case: Any) -> Iterator[Row]:
-    """Through the door: threads that ask one governor at the same moment, while its clock stands still."""
+    """Through the public API: threads that ask one governor at the same moment, while its clock stands still."""
     limit = f"{case['per_second']}/s burst {case['per_second']}"
     clock, threads = ManualClock(to_seconds(START)), case["parallel_checks"]
     together = Barrier(threads)

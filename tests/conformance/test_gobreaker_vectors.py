@@ -46,7 +46,7 @@ DIFFERS: Final = {
     f"{GENERATION}/3": SLIDES,
     f"{GENERATION}/4": "a generation of ours ends with a change of state and not with a window: the outcome counts",
     RAISE: "a mistake of the caller's own code is no failure of the provider; it propagates as theirs does",
-    NEGATIVE: "a span below zero is refused as a mistake",
+    NEGATIVE: "a span below zero is rejected as a mistake",
 }
 
 #: Their names for when to trip, in our parameters; a case that names none has the one of the defaults.
@@ -239,7 +239,7 @@ def governed(**breaker: object) -> Governor:
 
 
 def raising(case: Any) -> tuple[object, object]:
-    """Through the door: an exception leaves the block of a permit."""
+    """Through the public API: an exception leaves the block of a permit."""
     (step,) = case["steps"]
     counts = step["expect"]["counts"]
     propagates = False
@@ -255,18 +255,18 @@ def raising(case: Any) -> tuple[object, object]:
 
 
 def negative(case: Any) -> tuple[object, object]:
-    refused = set()
+    rejected = set()
     for field, name in (("window", "interval_s"), ("open_for", "timeout_s")):
         span: Mapping[str, Any] = {field: case["config"][name] * SECOND}
         try:
             Breaker(failure_rate=0.6, **{"window": MINUTE, **span})
         except ConfigError as error:
-            refused.add(error.field)
-    return set(), refused
+            rejected.add(error.field)
+    return set(), rejected
 
 
 def parallel(case: Any) -> tuple[object, object]:
-    """Through the door: 10 threads with 40 calls each in place of 10000, half of them given back unused."""
+    """Through the public API: 10 threads with 40 calls each in place of 10000, half of them given back unused."""
     workers, calls = 10, 40
     scale = workers * calls / case["expect"]["requests"]
     theirs = {name: case["expect"][name] * scale for name in ("requests", "errors", "successes", "exclusions")}

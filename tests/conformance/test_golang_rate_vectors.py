@@ -41,7 +41,7 @@ DIFFERS: Final = {
     "cancel returns 1": MOVE_UP,
     "cancel multi": MOVE_UP,
     "set limit then cancel": FROZEN,
-    "zero limit": "a rate of nothing is refused as a mistake; " + FROZEN,
+    "zero limit": "a rate of nothing is rejected as a mistake; " + FROZEN,
 }
 
 WAITS_DIFFER: Final = {
@@ -185,7 +185,7 @@ class Queue:
         return act, True
 
     def cancel(self, name: str) -> None:
-        """Leaves the queue; or gives back what was granted; or does nothing, for a reservation that was refused."""
+        """Leaves the queue; or gives back what was granted; or does nothing, for a reservation that was rejected."""
         if name in self.granted:
             grant, receipt, spent = self.granted[name]
             self.policy.refund(self.now, grant, receipt)
@@ -265,7 +265,7 @@ def admitted(case: Any, offers: Iterable[Instant]) -> int:
 
 
 async def waits(number: int, case: Any) -> list[Row]:
-    """Through the door, one caller after the other: how long each waited, whether it was granted, and what a refusal cost."""
+    """Through the public API, one caller after the other: how long each waited, whether it was granted, what a denial cost."""
     limits = [] if case["limit"] == "infinite" else [f"{case['limit']}/s burst {case['burst']}"]
     config = Config.from_mapping({"outbound": {"default": {"limits": limits}}})
     rows: list[Row] = []

@@ -143,12 +143,12 @@ def aws_step(retry: Retry, budget: RetryBudgetPolicy, attempt: int, response: An
 
 
 def grpc_rows(file: Any) -> Iterator[Row]:
-    refused = None
+    rejected = None
     try:
         Retry(attempts=file["rules"]["max_attempts_cap"] + 1)
     except ConfigError as error:
-        refused = error.field
-    yield "rules/max_attempts_cap", "attempts", refused
+        rejected = error.field
+    yield "rules/max_attempts_cap", "attempts", rejected
     for rule, said, expected in (("n", 7 * MILLISECOND, 7 * MILLISECOND), ("negative_or_unparsable", -1, None)):
         own = Retry(jitter="none")
         planned = plan(own, attempt=1, now=NOW, deadline=None, server_wait=Duration(said), random=Random(1))
@@ -212,12 +212,12 @@ def finagle_rows(file: Any) -> Iterator[Row]:
     yield "infinite", file["infinite"], {"balance": budget.balance(NOW), "withdraw": budget.withdraw(NOW)}
 
     for case in file["invalid"]:
-        refused = False
+        rejected = False
         try:
             finagle_budget(case.get("ttl_s", 10), case.get("min_retries_per_s", 0), case.get("percent", 0.2))
         except ConfigError:
-            refused = True
-        yield f"invalid/{case}", True, refused
+            rejected = True
+        yield f"invalid/{case}", True, rejected
 
     for number, case in enumerate(file["leaky_bucket"]):
         yield f"leaky_bucket/{number}", *leaky_bucket(case)

@@ -33,7 +33,7 @@ def test_retries_keep_the_key(provider: Provider, opened: Opened) -> None:
     assert {"provider/seven:get": 2} == {name: scope.counters.requests for name, scope in scopes.items()}
 
 
-def test_a_key_that_is_no_function_is_refused() -> None:
+def test_a_key_that_is_no_function_is_rejected() -> None:
     with pytest.raises(ConfigError, match="key is 'gpt-5'"):
         GovernedTransport("provider", key="gpt-5")  # type: ignore[arg-type] # what is tested
 

@@ -66,7 +66,7 @@ MAKE: dict[str, Callable[..., object]] = {
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
-def test_a_priority_that_does_not_exist_is_refused_when_the_adapter_is_made(make: Callable[..., object]) -> None:
+def test_a_priority_that_does_not_exist_is_rejected_when_the_adapter_is_made(make: Callable[..., object]) -> None:
     with pytest.raises(ConfigError, match="priority is 'low'; expected 'interactive' or 'batch'"):
         make(priority="low")
 

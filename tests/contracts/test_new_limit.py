@@ -56,9 +56,9 @@ LAWS = {
 
 
 @pytest.mark.usefixtures("registered")
-@pytest.mark.parametrize("law", [law for name, law in LAWS.items() if "lent" not in name])
+@pytest.mark.parametrize("law", [law for name, law in LAWS.items() if "leased" not in name])
 def test_it_keeps_every_law_of_the_contract(law: Callable[..., None]) -> None:
-    """It lends nothing."""
+    """It leases nothing."""
     (of,) = inspect.signature(law).parameters
     law(partial(limits.build, DailyQuota(5)) if of == "make" else DailyQuota(5))
 

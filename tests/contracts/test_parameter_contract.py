@@ -84,7 +84,7 @@ def test_every_record_with_numbers_is_covered() -> None:
 
 
 @each(int)
-def test_a_number_that_cannot_be_is_refused_by_name(make: Make, field: str) -> None:
+def test_a_number_that_cannot_be_is_rejected_by_name(make: Make, field: str) -> None:
     least = LEAST.get(field, 1)
     (described,) = (known for known in msgspec.structs.fields(type(make())) if known.name == field)
     wrong = [*WRONG, least - 1, *([None] if described.type is int else [])]
@@ -109,7 +109,7 @@ def test_text_and_a_timedelta_mean_the_same_and_are_shown_as_text(make: Make, fi
 
 
 @each(Duration)
-def test_a_bare_number_is_refused_with_both_forms(make: Make, field: str) -> None:
+def test_a_bare_number_is_rejected_with_both_forms(make: Make, field: str) -> None:
     for number, shown in BARE:
         said = f"expected a duration with a unit, for instance '{shown}s' or timedelta(seconds={shown})"
 
@@ -117,7 +117,7 @@ def test_a_bare_number_is_refused_with_both_forms(make: Make, field: str) -> Non
 
 
 @each(Duration)
-def test_a_span_out_of_range_is_refused(make: Make, field: str) -> None:
+def test_a_span_out_of_range_is_rejected(make: Make, field: str) -> None:
     for span in NO_SPANS:
         assert f"{field} is " in (said := str(refusal(make, field, span)))
         assert "; expected a duration " in said

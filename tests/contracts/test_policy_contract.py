@@ -15,7 +15,7 @@ from governor.errors import Reason
 from governor.policies.arrivals import Arrivals, Ending
 from governor.policies.breakers.breaker import BreakerPolicy
 from governor.policies.breakers.parameters import Breaker
-from governor.policies.contract import PLAIN, Grant, Lending, Limit, LimitPolicy, Policy, Request, Result, Spending
+from governor.policies.contract import PLAIN, Grant, Leasable, Limit, LimitPolicy, Policy, Request, Result, Spending
 from governor.policies.cooldown import CooldownPolicy
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
@@ -33,7 +33,7 @@ Spends = LimitPolicy | RequestCapPolicy
 Kept = Spends | BreakerPolicy | CooldownPolicy | DegradedPolicy
 Make = Callable[[], Kept]
 One = TypeVar("One", bound=Kept)
-Lends = Any  # A policy that spends and lends.
+Leases = Any  # A policy that spends and leases.
 
 #: Limits of every registered kind. A kind that is missing here fails the suite.
 LIMITS: Final[dict[str, Limit]] = {
@@ -133,7 +133,7 @@ def asking(unit: str, amount: int) -> Request:
 
 
 def left(policy: Spends, now: Instant) -> int:
-    return policy.available(now) if isinstance(policy, LimitPolicy) else policy.lendable(now)
+    return policy.available(now) if isinstance(policy, LimitPolicy) else policy.leasable(now)
 
 
 def capacity(policy: Spends) -> int:
@@ -256,8 +256,8 @@ def test_it_says_why_it_denies_and_how_much_it_grants(name: str) -> None:
         assert facts is policy.reason
 
 
-LENDING: Final = {name: make for name, make in SPENDING.items() if getattr(make(), "lends", True)}
-each_lends = pytest.mark.parametrize("make", LENDING.values(), ids=LENDING.keys())
+LEASING: Final = {name: make for name, make in SPENDING.items() if getattr(make(), "leases", True)}
+each_leases = pytest.mark.parametrize("make", LEASING.values(), ids=LEASING.keys())
 each_spends = pytest.mark.parametrize("make", SPENDING.values(), ids=SPENDING.keys())
 
 
@@ -380,27 +380,27 @@ def test_single_units_wait_as_long_as_it_says_at_most_and_exactly_so_long_where_
     assert granted == bound or (spare and granted > START) or not policy.is_exact
 
 
-@each_lends
+@each_leases
 @pytest.mark.promise("R51")
 @given(steps=STEPS, count=st.integers(1, 4), used=st.integers(0, 4))
-def test_what_is_lent_is_missing_until_it_is_returned_and_is_spent_once_it_was_used(
-    make: Callable[[], Lends], steps: list[Step], count: int, used: int
+def test_what_is_leased_is_missing_until_it_is_returned_and_is_spent_once_it_was_used(
+    make: Callable[[], Leases], steps: list[Step], count: int, used: int
 ) -> None:
     policy = make()
     drive(policy, steps, lambda now, request: None)
     now = Instant(START + sum(gap for gap, _, _ in steps))
     before, room, without = standing(policy, now), left(policy, now), copy_of(policy, make)
     count, used = min(count, room), min(used, count, room)
-    assert room == policy.lendable(now)
-    policy.lend(now, count)
+    assert room == policy.leasable(now)
+    policy.lease(now, count)
 
-    assert room - count == left(policy, now) == policy.lendable(now)
+    assert room - count == left(policy, now) == policy.leasable(now)
     for amount in range(1, capacity(policy) + 2):
         request, far = asking(policy.unit, amount), Instant(now + DAY)
         assert_keeps_its_word(policy, now, request)
         assert (amount <= room - count) == (policy.earliest(now, request) <= now)
         if not waits_for_outcomes(policy):
-            assert (amount <= capacity(policy) - count) == (policy.earliest(far, request) <= far), "time returns nothing lent"
+            assert (amount <= capacity(policy) - count) == (policy.earliest(far, request) <= far), "time returns nothing leased"
     policy.reclaim(now, count - used)
     assert room - used == left(policy, now)
     if not used:
@@ -560,8 +560,8 @@ def test_all_of_a_limit_is_there_again_when_it_says_so(limit: Limit, steps: list
 
 def test_the_protocols_are_kept_by_those_that_claim_to() -> None:
     spending: list[Spending] = [RequestCapPolicy(RequestCap(5)), *map(build, LIMITS.values())]
-    lending: list[Lending] = [RequestCapPolicy(RequestCap(5)), TokenBucketPolicy(TokenBucket(1, SECOND, 1))]
-    policies: list[Policy] = [BreakerPolicy(Breaker()), DegradedPolicy(Degraded()), *spending, *lending]
+    leasing: list[Leasable] = [RequestCapPolicy(RequestCap(5)), TokenBucketPolicy(TokenBucket(1, SECOND, 1))]
+    policies: list[Policy] = [BreakerPolicy(Breaker()), DegradedPolicy(Degraded()), *spending, *leasing]
 
     assert all(policy.earliest(START, PLAIN) in {START, AFTER_OUTCOME} for policy in policies)
-    assert all(limit.lends for limit in lending if isinstance(limit, LimitPolicy))
+    assert all(limit.leases for limit in leasing if isinstance(limit, LimitPolicy))

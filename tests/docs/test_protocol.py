@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from governor._actors.inbound.groups import MAX_ENDPOINTS, MAX_UNNAMED
-from governor._actors.leases.lease import MAX_LENT
+from governor._actors.leases.lease import MAX_LEASED_TO_MEMBER
 from governor._owner.admissions import MAX_IN_FLIGHT
 from governor._owner.listener import MAX_BACKLOG
 from governor._owner.members import MAX_MEMBERS, MAX_QUERIES
@@ -49,7 +49,7 @@ def test_the_fields_of_a_report_the_version_and_the_bounds_are_those_of_the_code
         MAX_BACKLOG,
         MAX_ASKS,
         MAX_HELD,
-        MAX_LENT,
+        MAX_LEASED_TO_MEMBER,
         MAX_QUERIES,
         MAX_BATCH,
         MAX_IN_FLIGHT,

@@ -56,7 +56,22 @@ PUBLIC: Final = (
 UNNAMED: Final = {
     *("refuse", "refused", "refuses", "refusing", "refusal", "refusals", "turned"),
     *("caller", "callers", "visitor", "visitors", "visit", "visits", "visited", "reception", "stay", "stays"),
-    *("home", "door", "doors", "lend", "lent", "rise", "bar", "trouble", "happenings", "lately", "loudest"),
+    *(
+        "home",
+        "door",
+        "doors",
+        "lend",
+        "lends",
+        "lent",
+        "lender",
+        "lending",
+        "rise",
+        "bar",
+        "trouble",
+        "happenings",
+        "lately",
+        "loudest",
+    ),
     *("longest", "patience", "knock", "whose", "whom", "nobody"),
 }
 

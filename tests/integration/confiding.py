@@ -156,14 +156,14 @@ async def use_clients(governor: Governor, port: int) -> None:
 
 
 async def read_pages(port: int) -> None:
-    """Prints what the daemon shows, and what a visitor is told who is refused."""
+    """Prints what the daemon shows, and what a denied client is told."""
     transport = httpx2.AsyncHTTPTransport(local_address=ADDRESS)
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport) as client:
         pages = ("status", "metrics/weather", "metrics/nothing")
         for page in (*(f"/api/v1/traffic-control/{page}" for page in pages), "/metrics", "/openapi.json", "/health", "/"):
             say((await client.get(page)).text)
-        refused = await client.get("/api/v1/chat/200/again", headers={"x-actor": secret("x-actor")})
-        say(refused.status_code, refused.headers, refused.text)
+        denied = await client.get("/api/v1/chat/200/again", headers={"x-actor": secret("x-actor")})
+        say(denied.status_code, denied.headers, denied.text)
         async with client.stream("GET", "/api/v1/traffic-control/events") as response:
             lines = response.aiter_lines()
             for _ in range(5):

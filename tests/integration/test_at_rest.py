@@ -100,7 +100,7 @@ def test_100_scopes_and_8_threads_that_have_nothing_to_do_wake_no_thread(posts: 
         asleep = sleep.woken
         posts.clear()
         awake = [scope for scope in SCOPES if not actor_of(governor, scope).life.passive]
-        leased = sum(actor_of(governor, scope).lender.outstanding for scope in SCOPES)
+        leased = sum(actor_of(governor, scope).leasing.outstanding for scope in SCOPES)
         go_home.set()
         for future in futures:
             future.result(PATIENCE)
@@ -121,4 +121,4 @@ def test_an_unused_lease_leaves_no_timer_but_that_of_idle_scopes() -> None:
             pass
         until(lambda: sleep.seconds > 200)
 
-        assert 0 == actors[0].lender.outstanding
+        assert 0 == actors[0].leasing.outstanding

@@ -69,9 +69,9 @@ OTHER: dict[str, Ask] = {
 @pytest.mark.parametrize("ask", PLAIN.values(), ids=PLAIN)
 def test_a_plain_permit_comes_out_of_the_lease_while_the_loop_stands_still(ask: Ask) -> None:
     with governed(PLENTY) as governor, ahead(governor, "weather") as (actors, _):
-        before = len(actors[0].lender.holder)
+        before = len(actors[0].leasing.holder)
         ask(GovernorClient(governor))
-        left, asked = len(actors[0].lender.holder), len(actors[0].inbox)
+        left, asked = len(actors[0].leasing.holder), len(actors[0].inbox)
 
     assert (before - 1, 0) == (left, asked)
 

@@ -33,7 +33,7 @@ from tests.support.leases import PLENTY, ahead, governed
 
 pytestmark = pytest.mark.promise("R51")
 
-#: Who was refused what: the class of the exception, and its three facts.
+#: Who was denied what: the class of the exception, and its three facts.
 Facts = tuple[type[PermitDenied], str, Reason, float | None]
 
 
@@ -75,16 +75,16 @@ def tried(asked: Governor | GovernorClient, cost: int) -> Facts:
 
 
 def blocked(asked: Governor | GovernorClient, cost: int) -> Facts:
-    with pytest.raises(PermitDenied) as refused, asked.permit("weather", cost=cost, timeout=0):
+    with pytest.raises(PermitDenied) as denied, asked.permit("weather", cost=cost, timeout=0):
         pass
-    return facts(refused.value)
+    return facts(denied.value)
 
 
 async def awaited(asked: Governor | GovernorClient, cost: int) -> Facts:
-    with pytest.raises(PermitDenied) as refused:
+    with pytest.raises(PermitDenied) as denied:
         async with asked.permit("weather", cost=cost, timeout=0):
             pass
-    return facts(refused.value)
+    return facts(denied.value)
 
 
 async def everywhere(governor: Governor, cost: int = 1) -> list[Facts]:

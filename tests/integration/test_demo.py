@@ -53,7 +53,7 @@ def test_no_callback_of_an_event_loop_raises(runs: tuple[Run, Run, Run], failed_
 
 
 @pytest.mark.promise("R02")
-def test_tasks_and_threads_under_one_governor_are_never_refused(runs: tuple[Run, Run, Run]) -> None:
+def test_tasks_and_threads_under_one_governor_are_never_denied(runs: tuple[Run, Run, Run]) -> None:
     _, governed, _ = runs
 
     assert (0, []) == (governed.log.count(403, 429), governed.log.bans)

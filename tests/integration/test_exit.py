@@ -249,7 +249,7 @@ def test_a_governor_can_be_started_after_the_main_thread_has_ended(policy: Path)
 
 
 @pytest.mark.skipif(LATE_THREADS, reason="a governor can be started on a thread until the end")
-def test_where_no_thread_can_be_started_any_more_everyone_is_refused(policy: Path) -> None:
+def test_where_no_thread_can_be_started_any_more_everyone_is_denied(policy: Path) -> None:
     printed = run(
         """
         from governor import Governor, UsageError
@@ -332,7 +332,7 @@ def test_a_thread_that_is_due_a_permit_in_time_gets_it(how: str, policy: Path) -
     assert ["granted"] * 3 == printed
 
 
-def test_and_who_waits_with_a_timeout_is_refused_after_it(policy: Path) -> None:
+def test_and_who_waits_with_a_timeout_is_denied_after_it(policy: Path) -> None:
     printed = run(
         """
         take()

@@ -25,14 +25,14 @@ def test_permits_that_are_taken_back_are_announced_with_their_number() -> None:
     with governed("800/minute burst 800", clock=ManualClock()) as governor, ThreadPoolExecutor(1) as pool:
         governor.add_hook(told.append)
         with ahead(governor, "weather") as (actors, _):
-            lent = len(actors[0].lender.holder)
+            leased = len(actors[0].leasing.holder)
             # Asked before the loop goes on, which would look after the lease by itself a moment later.
             pool.submit(governor.try_permit, "weather", cost=800)
             until(lambda: len(actors[0].inbox) > 0)
         # Leaving delivers events for one second at most, which a busy machine may need for other things.
         until(lambda: any(isinstance(event, LeaseRevoked) for event in told))
 
-    assert [("weather", lent)] == [(event.scope, event.permits) for event in told if isinstance(event, LeaseRevoked)]
+    assert [("weather", leased)] == [(event.scope, event.permits) for event in told if isinstance(event, LeaseRevoked)]
 
 
 @pytest.mark.anyio

@@ -123,7 +123,7 @@ def test_wherever_a_thread_is_interrupted_on_its_way_to_a_permit_the_next_one_ge
     assert (1, 0) == (now.limits[0].available, now.waiting)
 
 
-def test_wherever_one_is_interrupted_that_is_refused_after_a_wait_it_has_left_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wherever_one_is_interrupted_that_is_denied_after_a_wait_it_has_left_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "_TRANSIT_TIMEOUT", 0.0)
     with governed("1 in flight") as governor, ThreadPoolExecutor(1) as pool:
         use(governor)
@@ -253,13 +253,13 @@ def test_ctrl_c_on_the_governors_own_loop_answers_the_threads_that_wait_for_it(b
                 async with governor.permit("weather"):
                     print("granted")
 
-        def refused():
+        def denied():
             try:
                 block()
             except PermitDenied as refusal:
                 print(refusal.reason)
 
-        thread = threading.Thread(target=refused)
+        thread = threading.Thread(target=denied)
         try:
             anyio.run(main, backend={backend!r})
         except KeyboardInterrupt:

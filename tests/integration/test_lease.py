@@ -31,7 +31,7 @@ def _brisk() -> Iterator[None]:
         yield
 
 
-def ask_until_refused(governor: Governor, *scopes: str, seed: int = 0) -> int:
+def ask_until_denied(governor: Governor, *scopes: str, seed: int = 0) -> int:
     """How many permits there were for one thread, which asks a few times here and a few times there."""
     client, random, got = GovernorClient(governor), Random(seed), 0
     while True:
@@ -44,7 +44,7 @@ def ask_until_refused(governor: Governor, *scopes: str, seed: int = 0) -> int:
 
 def everything(governor: Governor, *scopes: str) -> int:
     """How many permits there are for 8 threads together."""
-    return sum(all_at_once(lambda number: ask_until_refused(governor, *scopes, seed=number)))
+    return sum(all_at_once(lambda number: ask_until_denied(governor, *scopes, seed=number)))
 
 
 # The bucket.
@@ -100,7 +100,7 @@ def test_threads_and_tasks_of_the_governors_own_loop_get_all_there_is_and_not_on
             counts: list[int] = []
 
             async def thread() -> None:
-                counts.append(await anyio.to_thread.run_sync(ask_until_refused, governor, "weather"))
+                counts.append(await anyio.to_thread.run_sync(ask_until_denied, governor, "weather"))
 
             async with anyio.create_task_group() as tasks:
                 for _ in range(4):
@@ -133,13 +133,13 @@ def test_a_waiting_call_is_served_before_anything_is_granted_ahead_again() -> No
         with ahead(governor, "weather") as (actors, used):
             future = pool.submit(governor.permit("weather", cost=1000 - used + 1).__enter__)
             until(lambda: len(actors[0].inbox) == 1)
-        refused = [governor.try_permit("weather") for _ in range(50)]
+        denied = [governor.try_permit("weather") for _ in range(50)]
         left = len(take_all(actors[0]))
         clock.advance(0.1)
         future.result(PATIENCE)
 
-    assert {Reason.RATE_LIMIT} == {answer.reason for answer in refused if isinstance(answer, Denied)}
-    assert 50 == len(refused)
+    assert {Reason.RATE_LIMIT} == {answer.reason for answer in denied if isinstance(answer, Denied)}
+    assert 50 == len(denied)
     assert 0 == left
 
 
@@ -191,13 +191,13 @@ def test_8_threads_on_20_scopes_get_exactly_the_cap_minute_after_minute() -> Non
         for _ in range(20):
             assert 100 == everything(governor, *scopes)
             clock.advance(60)
-        refused = governor.statistics().counters.denied
+        denied = governor.statistics().counters.denied
 
-    assert {"global_request_cap_exceeded", "degraded_mode_active"} >= set(refused)
+    assert {"global_request_cap_exceeded", "degraded_mode_active"} >= set(denied)
 
 
 @pytest.mark.promise("R07")
-def test_use_of_what_was_granted_ahead_is_warned_of_when_it_is_known_and_what_is_lent_is_not(
+def test_use_of_what_was_granted_ahead_is_warned_of_when_it_is_known_and_what_is_leased_is_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with governed(PLENTY, requests_per_minute=10_000) as governor, ThreadPoolExecutor(1) as pool:
@@ -232,13 +232,13 @@ def test_a_scope_gets_the_last_of_the_cap_although_others_have_it_granted_ahead(
 
 
 @pytest.mark.promise("R04", "R07")
-def test_a_scope_that_asks_now_and_then_is_never_refused_while_others_hoard() -> None:
+def test_a_scope_that_asks_now_and_then_is_never_denied_while_others_hoard() -> None:
     """There is room for what all of them want together, and not for one more."""
     own, rare = 160, 80
 
     def ask(number: int) -> int:
         if number:
-            got = ask_until_refused(governor, f"hoard{number}")
+            got = ask_until_denied(governor, f"hoard{number}")
             busy.discard(number)
             return got
         got = 0

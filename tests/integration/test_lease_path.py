@@ -98,7 +98,7 @@ async def await_permits(client: GovernorClient) -> None:
 def asked_each_time() -> Governor:
     """One that grants nothing ahead."""
     governor = governed(PLENTY)
-    governor._lends = False
+    governor._leases = False
     return governor
 
 
@@ -130,7 +130,7 @@ def test_nothing_is_granted_ahead_or_counted_down_without_the_lock_of_the_interp
         actor = governor._access.find("weather", None, 0)
         counters = governor.statistics().scopes["weather"].counters
 
-    assert governor._lends is locked
+    assert governor._leases is locked
     assert isinstance(actor, ScopeActor)
     assert (actor.answered is not None) is locked
     assert 3 == counters.answered_2xx
@@ -146,7 +146,7 @@ def test_a_permit_of_a_limit_that_waits_for_outcomes_neither_waits_nor_wakes_the
     found = {"deque.append", "deque.pop"} & set(watch.c)
     assert found == ({"deque.append"} if "flight" in limit else set())
     assert set(watch.c) <= {*BLOCK, "isinstance", "len", "list.append", "deque.append", "time.monotonic_ns", "monotonic_ns"}
-    assert PAIRS == watch.python["governor", "LentPermit.record"]
+    assert PAIRS == watch.python["governor", "LeasedHeldPermit.record"]
     assert {"governor", "tests"} == watch.packages()
 
 

@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 MEGABYTE = 1_000_000
-#: Refuses the second call, and each one after it.
+#: Denies the second call, and each one after it.
 ONE_CALL = {"outbound": {"default": {"limits": ["1/hour burst 1"]}}}
 
 
@@ -144,9 +144,9 @@ async def test_a_folder_that_is_deleted_under_load_disturbs_no_call(tmp_path: Pa
                 shutil.rmtree(folder, ignore_errors=True)
                 await anyio.lowlevel.checkpoint()
             governor.try_permit("weather")
-        refused = governor.statistics().counters.denied
+        rejected = governor.statistics().counters.denied
 
-    assert {"rate_limit_exceeded": 1_999} == refused
+    assert {"rate_limit_exceeded": 1_999} == rejected
     assert {"call_denied"} >= set(events(folder))
 
 
@@ -156,12 +156,12 @@ def test_a_disk_that_is_really_full_costs_nothing_but_lines(small_disk: Path) ->
     with Governor(config(folder, max_size_mb=5), clock=ManualClock()) as governor:
         for _ in range(5_000):
             governor.try_permit("weather")
-        refused = governor.statistics().counters.denied
+        rejected = governor.statistics().counters.denied
         supervisor = supervisor_of(governor)
     statistics = supervisor.statistics()
     written = len(events(folder))
 
-    assert {"rate_limit_exceeded": 4_999} == refused
+    assert {"rate_limit_exceeded": 4_999} == rejected
     assert 0 < written < 4_999
     assert 4_999 == written + statistics.hooks_failed + statistics.events_dropped
 

@@ -42,10 +42,10 @@ def test_a_task_on_another_loop_plans_a_retry_while_its_loop_goes_on(backend: st
 
     with governed() as governor:
         wait = anyio.run(main, governor, backend=backend)
-        refused = anyio.run(partial(governor.aplan_retry, "weather", "GET", attempt=1, status=404), backend=backend)
+        denied = anyio.run(partial(governor.aplan_retry, "weather", "GET", attempt=1, status=404), backend=backend)
 
     assert wait is not None
-    assert not refused
+    assert not denied
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -38,7 +38,7 @@ def changed(*limits: str, failures: int = NEVER_REACHED, **settings: object) -> 
 
 
 def count(governor: Governor, done: Event | None = None) -> int:
-    """How many permits this thread gets until it is refused (and, with `done`, until that is set)."""
+    """How many permits this thread gets until it is denied (and, with `done`, until that is set)."""
     client, got = GovernorClient(governor), 0
     while True:
         answer = client.try_permit("weather")
@@ -211,7 +211,7 @@ def test_a_change_of_settings_while_the_governor_closes_is_answered() -> None:
 
 
 @pytest.mark.promise("R06", "R51")
-def test_a_thread_that_has_reported_the_last_failure_is_refused_though_settings_change_meanwhile() -> None:
+def test_a_thread_that_has_reported_the_last_failure_is_denied_though_settings_change_meanwhile() -> None:
     for _ in range(20):
         with governed("9999/s burst 9999", failures=1) as governor, ThreadPoolExecutor(1) as pool:
             permit = granted(governor.try_permit("weather"))

@@ -53,16 +53,16 @@ def test_and_exactly_the_probes_when_they_may_wait_a_little() -> None:
                     through.append(permit)
                     leave.wait()
             except PermitDenied:
-                refused.release()
+                denied.release()
             return "done"
 
-        leave, refused = Event(), threading.Semaphore(0)
+        leave, denied = Event(), threading.Semaphore(0)
         granted(governor.try_permit("weather")).record(status=500)
         until(lambda: governor.statistics().scopes["weather"].breaker.probes_in == 0.0)
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(all_at_once, ask, 32)
             for _ in range(29):
-                refused.acquire()
+                denied.acquire()
             leave.set()
             future.result()
 
@@ -271,6 +271,6 @@ def test_an_inbox_that_is_full_answers_overloaded() -> None:
             until(lambda: sum(future.done() for future in futures) >= 7)
         answers = [future.result(PATIENCE) for future in futures]
 
-    refused = [answer for answer in answers if isinstance(answer, Denied)]
-    assert 7 == len(refused)
-    assert {Reason.OVERLOADED} == {answer.reason for answer in refused}
+    denied = [answer for answer in answers if isinstance(answer, Denied)]
+    assert 7 == len(denied)
+    assert {Reason.OVERLOADED} == {answer.reason for answer in denied}

@@ -75,20 +75,20 @@ def test_what_is_not_answered_in_time_is_counted_once_and_spends_nothing(
         stalled = anyio.run(admit, governor, backend=backend)
     after = anyio.run(partial(admit, governor, 3), backend=backend)
     group = governor.statistics().groups["default"]
-    refused = group.counters.denied
+    denied = group.counters.denied
     warnings = [(record.levelno, record.message.rpartition("default ")[2]) for record in caplog.records]
 
     assert [2, 1] == [after.count(None), len([one for one in after if isinstance(one, InboundDenied)])]
     if on_overload == "pass":
         assert [None] * REQUESTS == stalled
-        assert (REQUESTS, REQUESTS + 2, {"rate_limit_exceeded": 1}) == (group.unenforced, group.counters.requests, refused)
+        assert (REQUESTS, REQUESTS + 2, {"rate_limit_exceeded": 1}) == (group.unenforced, group.counters.requests, denied)
         assert [(logging.WARNING, "pass without limits.")] == warnings
     else:
         assert [Denied("default", Reason.OVERLOADED, 1.0)] * REQUESTS == stalled
         assert (0, 2, {"rate_limit_exceeded": 1, "overloaded": REQUESTS}) == (
             group.unenforced,
             group.counters.requests,
-            refused,
+            denied,
         )
         assert [(logging.WARNING, "are denied.")] == warnings
 
@@ -107,10 +107,10 @@ def test_through_the_middleware_nothing_is_left_under_way(governor: Governor, on
         sent.append(message)
 
     async def main() -> None:
-        door = TrafficControlMiddleware(app, governor)
+        middleware = TrafficControlMiddleware(app, governor)
         scope = {"type": "http", "path": "/", "client": ("192.0.2.1", 1), "headers": []}
         for _ in range(REQUESTS):
-            await door(scope, receive, send)
+            await middleware(scope, receive, send)
 
     with without_answers(governor):
         anyio.run(main)

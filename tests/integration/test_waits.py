@@ -248,10 +248,10 @@ def test_permits_that_were_granted_ahead_to_threads_that_have_died_are_used_and_
         number = sum(len(permits) for permits in taken)
         taken.clear()
         rest = [governor.try_permit("weather") for _ in range(1000 - used - number)]
-        refused = governor.try_permit("weather")
+        denied = governor.try_permit("weather")
         counters = governor.statistics().counters
 
     assert THREADS == number
     assert all(isinstance(answer, Permit) for answer in rest)
-    assert isinstance(refused, Denied)
+    assert isinstance(denied, Denied)
     assert (1000, used) == (counters.requests, counters.answered_2xx)

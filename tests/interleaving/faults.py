@@ -9,8 +9,8 @@ from operator import length_hint
 from governor._actors.actor import ScopeActor
 from governor._actors.failures import Failures
 from governor._actors.leases.lease import LocalHolder
-from governor._actors.leases.lender import Lender
-from governor._actors.leases.lent_places import LentPlaces
+from governor._actors.leases.leased_places import LeasedPlaces
+from governor._actors.leases.leasing import Leasing
 from governor._actors.mailbox import Mailbox
 from governor._actors.permit import Permit, Success
 from governor._actors.steps import Steps
@@ -24,18 +24,18 @@ from governor.policies.windows.window import StrictWindowPolicy
 
 def refill_capped_with_the_count_after_the_pops(self: TokenBucketPolicy, now: Instant, used: int) -> None:
     self.tat += used * self._step
-    self._lend(-used * self._step)
+    self._lease(-used * self._step)
 
 
 def use_dated_at_the_grant(self: RequestCapPolicy, now: Instant, used: int) -> None:
-    self.lent -= used
+    self.leased -= used
     if used:
         self.log.add(Instant(max(0, self.log.newest_at)), used)
     self._look()
 
 
-def outcome_dated_when_its_permit_was_lent(self: StrictWindowPolicy, now: Instant, filled_at: Instant, count: int) -> None:
-    taken = self._lent.take(self._batch(filled_at), count, self._on_the_way)
+def outcome_dated_when_its_permit_was_leased(self: StrictWindowPolicy, now: Instant, filled_at: Instant, count: int) -> None:
+    taken = self._leased.take(self._batch(filled_at), count, self._on_the_way)
     if taken:
         self.moving -= taken
         self._log.add(filled_at, taken)
@@ -61,11 +61,11 @@ def recall_that_leaves_the_lease_as_it_is(self: LocalHolder) -> int:
     return back
 
 
-def place_left_where_nothing_looks_any_more(self: LentPlaces) -> None:
+def place_left_where_nothing_looks_any_more(self: LeasedPlaces) -> None:
     pass
 
 
-def place_given_back_to_the_actor_without_a_look_whether_it_is_there(self: LentPlaces) -> None:
+def place_given_back_to_the_actor_without_a_look_whether_it_is_there(self: LeasedPlaces) -> None:
     freed = PlaceFreed(self.generation)
     self._owner.outcomes.append(freed)
     self._owner.deliver(freed)
@@ -97,13 +97,13 @@ def lease_entered_while_a_failure_is_unread(self: ScopeActor) -> Permit | None:
 def steps_made_without_a_look_at_those_of_other_threads(self: ScopeActor) -> Steps:
     made = Steps(self.ledger, self.life, owner=self, common=self._common, retry=self.retry)
     self.inbox, self.large, self.unread = made.mailbox.inbox, made.mailbox.large, made.mailbox.outcomes
-    self._lender = made.logic.lender
-    self.answered, self.deposits = self._lender.holder.answered, self._lender.holder.deposits
+    self._leasing = made.logic.leasing
+    self.answered, self.deposits = self._leasing.holder.answered, self._leasing.holder.deposits
     self._steps = made
     return made
 
 
-def nothing_taken_back(self: Lender) -> bool:
+def nothing_taken_back(self: Leasing) -> bool:
     return False
 
 

@@ -70,7 +70,7 @@ def test_while_time_stands_still_a_bucket_gives_all_it_has_and_not_one_more(
     asks = sum(map(len, (*scripts, here)))
 
     assert min(burst, asks) == len(seen.admitted)
-    assert {Reason.RATE_LIMIT} >= set(seen.refused)
+    assert {Reason.RATE_LIMIT} >= set(seen.denied)
 
 
 @pytest.mark.promise("R02", "R04")
@@ -99,7 +99,7 @@ def test_while_time_stands_still_a_strict_window_gives_all_it_has_and_not_one_mo
     seen = world.seen["a"]
 
     assert min(amount, sum(map(len, (*scripts, here)))) == len(seen.admitted)
-    assert {Reason.RATE_LIMIT} >= set(seen.refused)
+    assert {Reason.RATE_LIMIT} >= set(seen.denied)
 
 
 @pytest.mark.promise("R02", "R04")

@@ -11,8 +11,8 @@ import pytest
 from governor._actors.actor import ScopeActor
 from governor._actors.failures import Failures
 from governor._actors.leases.lease import LocalHolder
-from governor._actors.leases.lender import Lender
-from governor._actors.leases.lent_places import LentPlaces
+from governor._actors.leases.leased_places import LeasedPlaces
+from governor._actors.leases.leasing import Leasing
 from governor._actors.mailbox import Mailbox
 from governor._actors.stepped import Stepped
 from governor.policies.gcra import TokenBucketPolicy
@@ -98,18 +98,18 @@ def beginning(random: Random) -> Scenario:
         (recalling, patch.object(LocalHolder, "recall", faults.recall_that_looks_and_then_takes)),
         (still_bucket, patch.object(LocalHolder, "recall", faults.recall_that_leaves_the_lease_as_it_is)),
         (counting, patch.object(LocalHolder, "_take_successes", faults.successes_counted_between_two_looks_at_the_tally)),
-        (flights, patch.object(LentPlaces, "call_back", faults.place_left_where_nothing_looks_any_more)),
+        (flights, patch.object(LeasedPlaces, "call_back", faults.place_left_where_nothing_looks_any_more)),
         (
             flights,
-            patch.object(LentPlaces, "call_back", faults.place_given_back_to_the_actor_without_a_look_whether_it_is_there),
+            patch.object(LeasedPlaces, "call_back", faults.place_given_back_to_the_actor_without_a_look_whether_it_is_there),
         ),
-        (window, patch.object(StrictWindowPolicy, "ended", faults.outcome_dated_when_its_permit_was_lent)),
+        (window, patch.object(StrictWindowPolicy, "ended", faults.outcome_dated_when_its_permit_was_leased)),
         (still_window, patch.object(LocalHolder, "recall", faults.recall_that_counts_permits_that_calls_have_taken)),
         (bucket, patch.object(Mailbox, "_on_notified", faults.post_forgotten_after_the_inbox_was_read)),
         (pausing, patch.object(Failures, "read", faults.failures_taken_off_the_list_before_they_are_read)),
         (opening, patch.object(ScopeActor, "take", faults.lease_entered_while_a_failure_is_unread)),
-        (opening, patch.object(Lender, "recall_here", faults.nothing_taken_back)),
-        (cap, patch.object(Pipeline, "lend", faults.nothing_accounted_for)),
+        (opening, patch.object(Leasing, "recall_here", faults.nothing_taken_back)),
+        (cap, patch.object(Pipeline, "lease", faults.nothing_accounted_for)),
         (beginning, patch.object(Stepped, "_make_steps", faults.steps_made_without_a_look_at_those_of_other_threads)),
     ],
     ids=lambda value: value.attribute + ": " + value.new.__name__ if hasattr(value, "attribute") else value.__name__,

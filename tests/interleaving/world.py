@@ -22,7 +22,7 @@ from governor import Config, Denied, Governor, InFlight, Permit, PermitDenied, R
 from governor._actors import asking, portal
 from governor._actors.actor import ScopeActor
 from governor._actors.alarm import Alarm
-from governor._actors.leases.permits_ahead import LentPermit
+from governor._actors.leases.permits_ahead import LeasedHeldPermit
 from governor._supervisor import Supervisor
 from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
 from governor.instrumentation import Announcer
@@ -92,7 +92,7 @@ class Seen:
     """What the callers of one scope have seen."""
 
     admitted: list[Admission] = field(default_factory=list)
-    refused: list[Reason] = field(default_factory=list)
+    denied: list[Reason] = field(default_factory=list)
     outcomes: list[int | None] = field(default_factory=list)
     #: Calls in flight: counted after a permit was given, until before its outcome is reported.
     in_flight: int = 0
@@ -176,7 +176,7 @@ class World:
             tasks=cast("TaskGroup", _NoTasks()),
             on_forgotten=lambda _: governor._access.addresses.clear(),
             announcer=Announcer(lambda: 0.0),
-            lends=True,
+            leases=True,
         )
         governor._access.thread = get_ident()
         governor._access.process = os.getpid()
@@ -241,7 +241,7 @@ class World:
                     answer = Denied(refusal.scope, refusal.reason, refusal.retry_after)
             assert not (closed and isinstance(answer, Permit)), f"granted in {ask.scope} after the failure was reported"
             # What the actor grants on request carries its grant along, as do permits of strict windows that are granted ahead.
-            self.leased += isinstance(answer, LentPermit) or (isinstance(answer, Permit) and answer._grant is None)
+            self.leased += isinstance(answer, LeasedHeldPermit) or (isinstance(answer, Permit) and answer._grant is None)
             self._take(ask, before, answer)
 
     def _is_closed(self, scope: str) -> bool:
@@ -253,7 +253,7 @@ class World:
     def _take(self, ask: Ask, before: int, answer: Permit | Denied) -> None:
         seen = self.seen[ask.scope]
         if isinstance(answer, Denied):
-            seen.refused.append(answer.reason)
+            seen.denied.append(answer.reason)
             return
         seen.in_flight += ask.cost
         seen.most_in_flight = max(seen.most_in_flight, seen.in_flight)
@@ -272,7 +272,7 @@ class World:
     def _check_accounts(self, supervisor: Supervisor) -> None:
         """Every call has been answered and every lease recalled: the counters equal what the callers have seen."""
         now = supervisor.statistics()
-        assert supervisor.cap.lent == 0, "something is still granted ahead"
+        assert supervisor.cap.leased == 0, "something is still granted ahead"
         assert all(scope.leased == scope.waiting == 0 for scope in now.scopes.values()), now
         assert not supervisor.failures, "a failure was never read"
         for name, seen in self.seen.items():
@@ -281,7 +281,7 @@ class World:
             counters = now.scopes[name].counters
             # Granted to a call that gave up in that moment, because the clock had jumped: refunded, and counted so.
             unseen = counters.requests - len(seen.outcomes)
-            assert 0 <= unseen <= seen.refused.count(Reason.OVERLOADED), (name, counters)
+            assert 0 <= unseen <= seen.denied.count(Reason.OVERLOADED), (name, counters)
             expected = (seen.outcomes.count(None) + unseen, seen.outcomes.count(200), seen.outcomes.count(500))
             assert expected == (counters.neutral, counters.answered_2xx, counters.answered_5xx), (name, counters)
 

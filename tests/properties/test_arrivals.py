@@ -273,8 +273,8 @@ BUCKETS: Final = st.builds(
 )
 
 
-def refused(bucket: TokenBucket, arrivals: list[int]) -> int:
-    """How many of the requests a provider refuses that keeps this bucket by arrival, in exact fractions."""
+def denied(bucket: TokenBucket, arrivals: list[int]) -> int:
+    """How many of the requests a provider denies that keeps this bucket by arrival, in exact fractions."""
     tokens, before, times = Fraction(bucket.burst), 0, 0
     for at in sorted(arrivals):
         tokens = min(Fraction(bucket.burst), tokens + Fraction((at - before) * bucket.amount, int(bucket.per)))
@@ -304,7 +304,7 @@ def greedy(policy: TokenBucketPolicy, pauses: list[int]) -> list[int]:
     st.integers(0, 119),
     st.lists(st.floats(0, 1), min_size=120, max_size=120) | st.none(),
 )
-def test_a_provider_with_the_very_bucket_refuses_nothing_that_arrives_late(
+def test_a_provider_with_the_very_bucket_denies_nothing_that_arrives_late(
     bucket: TokenBucket, margin: int, pauses: list[int], pile: int, lateness: list[float] | None
 ) -> None:
     policy = TokenBucketPolicy(bucket)
@@ -317,7 +317,7 @@ def test_a_provider_with_the_very_bucket_refuses_nothing_that_arrives_late(
     else:
         arrivals = [at + int(margin * late) for at, late in zip(granted, lateness, strict=False)]
 
-    assert 0 == refused(bucket, arrivals)
+    assert 0 == denied(bucket, arrivals)
 
 
 @pytest.mark.parametrize(
@@ -340,11 +340,11 @@ def test_a_bucket_loses_as_much_as_is_needed(bucket: TokenBucket, margin: int, c
     assert capacity == policy.capacity()
     assert policy.refill_rate() == pytest.approx(rate)
     assert capacity == policy.available(Instant(START)) == twin.available(Instant(START))
-    # One token more, and what piles up within the margin is refused.
+    # One token more, and what piles up within the margin is denied.
     looser = TokenBucketPolicy(msgspec.structs.replace(bucket, burst=capacity + 1))
     granted = greedy(looser, [0] * 200)
-    assert 0 == refused(bucket, [max(at, min(at + margin, granted[0] + margin)) for at in greedy(policy, [0] * 200)])
-    assert margin == 0 or refused(bucket, [max(at, min(at + margin, granted[0] + margin)) for at in granted])
+    assert 0 == denied(bucket, [max(at, min(at + margin, granted[0] + margin)) for at in greedy(policy, [0] * 200)])
+    assert margin == 0 or denied(bucket, [max(at, min(at + margin, granted[0] + margin)) for at in granted])
 
 
 @pytest.mark.promise("R02")

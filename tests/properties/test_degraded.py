@@ -16,9 +16,9 @@ START: Final = 10 * DAY
 #: How an outcome of a provider ended, how long before it was granted, and whether others are healthy, should that be asked.
 Outcome = tuple[Result, str, int, bool]
 #: What happens: an outcome, a denial by the cap of this cost, a breaker that opens (True) or closes, or a pause ended by hand.
-Happening = Outcome | int | tuple[str, bool] | None
+Event = Outcome | int | tuple[str, bool] | None
 #: How much later than the step before, and what.
-Step = tuple[int, Happening]
+Step = tuple[int, Event]
 
 PARAMETERS: Final = st.builds(
     Degraded,
@@ -42,8 +42,8 @@ STEP: Final = st.tuples(
 STEPS: Final = (st.integers(0, 60) | st.just(60)).flatmap(lambda length: st.lists(STEP, min_size=length, max_size=length))
 
 
-def run(policy: DegradedPolicy, now: int, happening: Happening) -> None:
-    match happening:
+def run(policy: DegradedPolicy, now: int, event: Event) -> None:
+    match event:
         case None:
             policy.leave(Instant(now))
         case int(cost):
@@ -68,8 +68,8 @@ class Model:
         self.denied: list[tuple[int, int]] = []
         self.open: Counter[str] = Counter()
 
-    def step(self, now: int, happening: Happening) -> None:
-        match happening:
+    def step(self, now: int, event: Event) -> None:
+        match event:
             case None:
                 self.until = min(self.until, now)
                 self.row, self.denied = [], []
@@ -112,10 +112,10 @@ class Model:
 @given(PARAMETERS, STEPS)
 def test_it_stands_where_lists_of_outcomes_and_denials_say(parameters: Degraded, steps: list[Step]) -> None:
     policy, model, now = DegradedPolicy(parameters), Model(parameters), START
-    for gap, happening in steps:
+    for gap, event in steps:
         now += gap
-        run(policy, now, happening)
-        model.step(now, happening)
+        run(policy, now, event)
+        model.step(now, event)
 
         assert (model.until, len(model.row), model.spells) == (policy.until, policy.failures, policy.spells)
         assert {name: policy.blames(name) for name in "abc"} == {name: name in model.row for name in "abc"}
@@ -140,9 +140,9 @@ def test_it_ends_by_itself_at_the_instant_that_was_named_and_not_a_microsecond_b
     parameters: Degraded, steps: list[Step]
 ) -> None:
     policy, now = DegradedPolicy(parameters), START
-    for gap, happening in steps:
+    for gap, event in steps:
         now += gap
-        run(policy, now, happening)
+        run(policy, now, event)
         before = policy.state()
         named = policy.earliest(Instant(now), PLAIN)
         if named > now:
@@ -155,13 +155,13 @@ def test_it_ends_by_itself_at_the_instant_that_was_named_and_not_a_microsecond_b
 def test_a_restored_machine_behaves_like_the_one_that_went_on(parameters: Degraded, steps: list[Step], cut: int) -> None:
     kept = DegradedPolicy(parameters)
     other, now = kept, START
-    for number, (gap, happening) in enumerate(steps):
+    for number, (gap, event) in enumerate(steps):
         now += gap
         if number == cut:
             other = DegradedPolicy(parameters)
             other.restore(kept.state())
         for policy in dict.fromkeys((kept, other)):
-            run(policy, now, happening)
+            run(policy, now, event)
 
         assert (kept.until, kept.failures, kept.spells) == (other.until, other.failures, other.spells)
         assert kept.excess(Instant(now)) == other.excess(Instant(now))

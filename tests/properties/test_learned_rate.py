@@ -225,16 +225,16 @@ def test_after_a_wait_that_the_server_asks_for_the_rate_is_below_the_one_that_it
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=20))
-def test_lent_permits_take_their_tokens_and_return_them(leases: list[tuple[int, int]]) -> None:
+def test_leased_permits_take_their_tokens_and_return_them(leases: list[tuple[int, int]]) -> None:
     policy = LearnedRatePolicy(START, gentle=True)
     for wanted, taken in leases:
         before = policy.available(START)
-        lent = min(wanted, policy.lendable(START))
-        policy.lend(START, lent)
-        assert policy.available(START) == before - lent
-        taken = min(taken, lent)
+        leased = min(wanted, policy.leasable(START))
+        policy.lease(START, leased)
+        assert policy.available(START) == before - leased
+        taken = min(taken, leased)
         policy.collect(START, taken)
-        policy.reclaim(START, lent - taken)
+        policy.reclaim(START, leased - taken)
         assert policy.available(START) == before - taken
 
 

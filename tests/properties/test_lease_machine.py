@@ -60,7 +60,7 @@ BUCKETS: Final = st.builds(
     per=st.sampled_from([SECOND, MINUTE]).map(Duration),
     burst=st.integers(8, 200) | st.just(100),
 )
-#: Several limits lend each by itself, and what counts another unit takes no part.
+#: Several limits lease each by itself, and what counts another unit takes no part.
 WINDOWS: Final = st.builds(StrictWindow, st.integers(8, 200), st.sampled_from([SECOND, MINUTE]).map(Duration))
 FLIGHTS: Final = st.builds(InFlight, st.integers(1, 20))
 LIMITS: Final = st.lists(BUCKETS | WINDOWS | FLIGHTS | st.just(TokenBucket(1, SECOND, 1, "tokens")), min_size=1, max_size=3)
@@ -253,9 +253,9 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def _nothing_was_left(self, refusal: Denied, scope: Scope) -> None:
         if refusal.reason in {Reason.RATE_LIMIT, Reason.CONCURRENCY}:
-            assert 0 == scope.actor.lender.outstanding
+            assert 0 == scope.actor.leasing.outstanding
         if refusal.reason is Reason.REQUEST_CAP:
-            assert 0 == self.cap.lent
+            assert 0 == self.cap.leased
 
     @rule(one=consumes(held), status=st.sampled_from([200, 200, 404, 500, 503]))
     def report_elsewhere(self, one: Held, status: int) -> None:
@@ -326,7 +326,7 @@ class LeaseMachine(RuleBasedStateMachine):
         for scope in self.scopes:
             closed = scope.actor.ledger.pipeline.breaker.status is BreakerStatus.CLOSED
             if scope.actor.logic.queue or not closed or self.now < self.degraded.until:
-                assert 0 == scope.actor.lender.outstanding
+                assert 0 == scope.actor.leasing.outstanding
 
     def teardown(self) -> None:
         if hasattr(self, "scopes"):

@@ -87,7 +87,7 @@ def test_the_parts_of_a_duration_add_up(parts: list[tuple[int, tuple[str, Durati
 
 
 @given(st.text() | PIECES)
-def test_a_text_is_read_or_refused_and_never_anything_else(text: str) -> None:
+def test_a_text_is_read_or_denied_and_never_anything_else(text: str) -> None:
     for parse in (parse_duration, parse_limit):
         with suppress(ConfigError):
             parse(text)

@@ -58,8 +58,8 @@ from governor.protocol import (
     Granted,
     Group,
     Hello,
+    Leased,
     LeaseReport,
-    Lent,
     Read,
     Recall,
     Told,
@@ -72,9 +72,9 @@ from tests.properties.test_lease_machine import NoSharing
 from tests.support.portals import StillPortal
 
 START: Final = 10 * DAY
-#: A bucket, from which permits are lent, and places in flight.
+#: A bucket, from which permits are leased, and places in flight.
 BUCKET, PLACES = "bucket:get", "places:get"
-#: A lent permit knows its owner, which is of no use here.
+#: A leased permit knows its owner, which is of no use here.
 ANY_OWNER: Final[Any] = None
 WHO: Final = st.integers(0, 2)
 STOPS: Final = st.sampled_from([0, TTL * 9 // 10, TTL * 105 // 100, TTL + TTL // 10])
@@ -302,7 +302,7 @@ class MachineLeases(RuleBasedStateMachine):
 
     @rule(who=WHO, most=st.integers(1, 100))
     def use(self, who: int, most: int) -> None:
-        """Calls take what was lent."""
+        """Calls take what was leased."""
         process = self.processes[who]
         for _ in range(0 if process.unread else most):
             try:
@@ -360,9 +360,9 @@ class MachineLeases(RuleBasedStateMachine):
         match message:
             case Welcome():
                 leases.answered(0)
-            case Lent(scope, generation, count, granted_at, breaker):
+            case Leased(scope, generation, count, granted_at, breaker):
                 permits = starmap(Permit, repeat((ANY_OWNER, granted_at, breaker), count))
-                before = leases.lent(scope, permits, count, generation)
+                before = leases.fill(scope, permits, count, generation)
                 if before:
                     self._report(process, before)
             case Recall(scope, generation):
@@ -387,7 +387,7 @@ class MachineLeases(RuleBasedStateMachine):
 
     @rule(who=WHO, wanted=st.sampled_from([5, 50, 500]))
     def exchange(self, who: int, wanted: int) -> None:
-        """Everything arrives, and what is wanted is lent."""
+        """Everything arrives, and what is wanted is leased."""
         self.report(who, wanted)
         self.owner_reads(who, 1000)
         self.read(who, 1000)
@@ -402,7 +402,7 @@ class MachineLeases(RuleBasedStateMachine):
             session.leases.recall_all()
             self.read(who, 1000)
             self.owner_reads(who, 1000)
-            assert 0 == session.leases.lent
+            assert 0 == session.leases.leased
             self.takes_all((who + 1) % 3)
 
     # What it takes several steps for.
@@ -538,12 +538,12 @@ class MachineLeases(RuleBasedStateMachine):
                 actor.steps().alarm.ring()
 
     @invariant()
-    def what_is_lent_is_known(self) -> None:
+    def what_is_leased_is_known(self) -> None:
         if hasattr(self, "processes"):
             sessions = [*(process.session for process in self.processes if process.session is not None), *self.gone]
-            lent = sum(session.leases.lent for session in sessions)
+            leased = sum(session.leases.leased for session in sessions)
 
-            assert lent == self.actors[BUCKET].lender.outstanding == self.cap.lent
+            assert leased == self.actors[BUCKET].leasing.outstanding == self.cap.leased
 
     def teardown(self) -> None:
         """All processes die, and nothing is held any more once the system says so of all, and no connection was lost before."""
@@ -556,7 +556,7 @@ class MachineLeases(RuleBasedStateMachine):
         self.owner_looks()
         self.owner_looks()
 
-        assert 0 == self.cap.lent == self.actors[BUCKET].lender.outstanding
+        assert 0 == self.cap.leased == self.actors[BUCKET].leasing.outstanding
         assert [] == self.gone
         assert self.places == self.actors[PLACES].ledger.pipeline.limits[0].available(self.clock())
 

@@ -395,7 +395,7 @@ def double(request: Request) -> int:
 
 
 class Ahead:
-    """Two marks over three accounts, and each point that they grant, lend and leave to a slice, counted one by one."""
+    """Two marks over three accounts, and each point that they grant, lease and leave to a slice, counted one by one."""
 
     def __init__(self) -> None:
         self.now = Instant(SECOND)
@@ -403,7 +403,7 @@ class Ahead:
         one, two, three = (Charge(account, account.tariff.points(PLAIN), account.tariff.points) for account in self.accounts)
         self.charges = (one, two, three), (two._replace(plain=2, points=double),)
         self.marks = [Mark(charges) for charges in self.charges]
-        self.used, self.lent, self.plain = [0, 0, 0], [0, 0], [0, 0]
+        self.used, self.leased, self.plain = [0, 0, 0], [0, 0], [0, 0]
         #: When each mark has drawn a slice, how many plain requests it had granted then, and how many without a pause.
         self.looked = [(0, 0, 0)] * 2
         #: What may be granted of accounts with other limits, until a record has begun since.
@@ -477,22 +477,22 @@ class Ahead:
             self.spend(which, PLAIN)
             self.drawn(which)
 
-    def lend(self, which: int, count: int) -> None:
-        """Lends, or has half of what is lent used and the other half returned."""
-        mark, lent = self.marks[which], self.lent[which]
-        if lent:
-            self.lent[which] = 0
-            mark.collect(self.now, lent // 2)
-            self.spend(which, PLAIN, lent // 2)
-            mark.reclaim(lent - lent // 2)
+    def lease(self, which: int, count: int) -> None:
+        """Leases, or has half of what is leased used and the other half returned."""
+        mark, leased = self.marks[which], self.leased[which]
+        if leased:
+            self.leased[which] = 0
+            mark.collect(self.now, leased // 2)
+            self.spend(which, PLAIN, leased // 2)
+            mark.reclaim(leased - leased // 2)
             return
-        found = mark.lendable(self.now)
+        found = mark.leasable(self.now)
         assert not mark.left
         charged = [(account, plain) for account, plain, _ in self.charges[which] if plain]
         assert found == min(account.room // plain for account, plain in charged)
         assert all(one.wants for one, _ in charged if one.credit < one.tariff.most and 2 * one.room < one.tariff.most)
-        self.lent[which] = min(found, count)
-        mark.lend(self.lent[which])
+        self.leased[which] = min(found, count)
+        mark.lease(self.leased[which])
 
     def lower(self) -> None:
         for account in self.accounts:
@@ -507,17 +507,19 @@ class Ahead:
                 self.ask(which, LARGE if times == 8 else COSTED)
             case "renew":
                 self.renew(which)
-            case "lend":
-                self.lend(which, 9 * times)
+            case "lease":
+                self.lease(which, 9 * times)
             case "look":
                 self.marks[which].flush()
             case _:
                 {"written": self.written, "close": self.close, "follow": self.follow, "lower": self.lower}[what]()
 
     def check(self) -> None:
-        marks = list(zip(self.marks, self.charges, self.lent, strict=True))
+        marks = list(zip(self.marks, self.charges, self.leased, strict=True))
         for account, used in zip(self.accounts, self.used, strict=True):
-            ahead = sum((mark.left + lent) * one.plain for mark, all_, lent in marks for one in all_ if one.account is account)
+            ahead = sum(
+                (mark.left + leased) * one.plain for mark, all_, leased in marks for one in all_ if one.account is account
+            )
             assert used + ahead == account.granted == account.cells[GRANTED] // PRIME <= self.bounds[account]
             assert ahead <= account.out == account.cells[OUT] // PRIME
             assert account.granted <= self.followed.get(account, account.granted)
@@ -541,7 +543,7 @@ class Ahead:
     st.lists(
         st.tuples(
             st.sampled_from(
-                ["plain", "plain", "plain", "renew", "costed", "lend", "written", "close", "look", "follow", "lower"]
+                ["plain", "plain", "plain", "renew", "costed", "lease", "written", "close", "look", "follow", "lower"]
             ),
             st.sampled_from([0, 0, 1]),
             st.sampled_from([1, 8, 80]),
@@ -551,7 +553,7 @@ class Ahead:
         max_size=30,
     )
 )
-def test_an_account_counts_each_request_once_whether_granted_or_lent_or_left_of_a_slice(
+def test_an_account_counts_each_request_once_whether_granted_or_leased_or_left_of_a_slice(
     steps: list[tuple[str, int, int, int]],
 ) -> None:
     world = Ahead()

@@ -1,4 +1,4 @@
-"""The lease at a member, against an owner that gives up on what it has lent once nothing was answered for too long.
+"""The lease at a member, against an owner that gives up on what it has leased once nothing was answered for too long.
 
 Messages travel in order, with delays that are as long as hypothesis likes. The clocks of the two run at different speeds, and
 the process of the member stands still whenever nothing happens there.
@@ -71,12 +71,12 @@ class MemberLeaseMachine(RuleBasedStateMachine):
 
         assert permit.grant().generation not in self.given_up, "the owner has counted it as used before"
 
-    @rule(lends=st.sampled_from([0, 0, 3, 20]), wait=st.sampled_from([0, 1, TTL]))
-    def exchange(self, lends: int, wait: int) -> None:
+    @rule(leases=st.sampled_from([0, 0, 3, 20]), wait=st.sampled_from([0, 1, TTL]))
+    def exchange(self, leases: int, wait: int) -> None:
         """A report that is answered, after a while."""
         self.report()
         for _ in range(len(self.to_owner)):
-            self.owner_reads(lends)
+            self.owner_reads(leases)
         self.wait(wait)
         self.member_reads(len(self.to_member))
 
@@ -85,9 +85,9 @@ class MemberLeaseMachine(RuleBasedStateMachine):
         for _ in range(min(messages, len(self.to_member))):
             self.to_member.popleft()()
 
-    def lent(self, generation: int, count: int) -> None:
+    def leased(self, generation: int, count: int) -> None:
         permits = starmap(Permit, repeat((ANY_OWNER, Instant(0), generation), count))
-        before = self.leases.lent(SCOPE, permits, count, generation)
+        before = self.leases.fill(SCOPE, permits, count, generation)
         if before:
             self.send(before)
 
@@ -96,19 +96,19 @@ class MemberLeaseMachine(RuleBasedStateMachine):
 
     # The owner.
 
-    @rule(lends=st.integers(0, 20))
-    def owner_reads(self, lends: int) -> None:
+    @rule(leases=st.integers(0, 20))
+    def owner_reads(self, leases: int) -> None:
         if not self.to_owner:
             return
         number, (generation, used, back, _, _) = self.to_owner.popleft()
         self.gives_up()
         if generation not in self.given_up:
             self.outstanding[generation] -= used + back
-        lent = [partial(self.lent, self.generation, lends)] if lends else []
-        self.outstanding[self.generation] += lends
+        leased = [partial(self.leased, self.generation, leases)] if leases else []
+        self.outstanding[self.generation] += leases
         answered = [partial(self.leases.answered, number)]
         # What a call has found empty is filled after its answer, what a report wants before.
-        self.to_member += [*lent, *answered] if self.number % 2 else [*answered, *lent]
+        self.to_member += [*leased, *answered] if self.number % 2 else [*answered, *leased]
         self.lasts_until = self.now + TTL * (100 + MARGIN) // 100
 
     @rule()
@@ -129,7 +129,7 @@ class MemberLeaseMachine(RuleBasedStateMachine):
         self.gives_up()
 
     @invariant()
-    def nothing_is_reported_that_was_not_lent(self) -> None:
+    def nothing_is_reported_that_was_not_leased(self) -> None:
         assert all(count >= 0 for count in self.outstanding.values())
 
     @invariant()

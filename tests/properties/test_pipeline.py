@@ -95,17 +95,17 @@ def hangs_on_an_outcome(subject: Pipeline) -> bool:
 
 @pytest.mark.promise("R03", "R07", "R10")
 @given(pipelines(), STEPS)
-def test_a_refused_request_spends_nothing_and_a_granted_one_spends_everywhere(subject: Pipeline, steps: list[Step]) -> None:
+def test_a_denied_request_spends_nothing_and_a_granted_one_spends_everywhere(subject: Pipeline, steps: list[Step]) -> None:
     now, under_way = START, list[Grant]()
     for gap, request, ends in steps:
         now += gap
         before, balance = everything(subject), balances(subject, now)
-        refused = subject.verdict(Instant(now), request).when > now
+        denied = subject.verdict(Instant(now), request).when > now
         only_the_cap_refuses(subject, Instant(now), request)
         subject.at_rest(Instant(now))
 
         assert before == everything(subject)
-        if not refused:
+        if not denied:
             under_way.append(subject.commit(Instant(now), request))
             spent = [request.amount(None if limit.unit == "requests" else limit.unit) for limit in subject.limits]
             expected = [had - cost for had, cost in zip(balance, spent, strict=False)]

@@ -64,7 +64,7 @@ class World:
         cap = self.cap
         limits = [(limit.state(), limit.ready, limit.earliest(now, PLAIN)) for limit in self.limits]
         # What it grants first: later answers cannot tell whether that one saw what was counted down.
-        return limits, cap.earliest(now, Request(3)), cap.warns, cap.ready, cap.used(now), cap.lendable(now), cap.state()
+        return limits, cap.earliest(now, Request(3)), cap.warns, cap.ready, cap.used(now), cap.leasable(now), cap.state()
 
 
 def buckets(world: World) -> list[TokenBucketPolicy]:
@@ -72,15 +72,15 @@ def buckets(world: World) -> list[TokenBucketPolicy]:
     return [limit for limit in world.limits if isinstance(limit, TokenBucketPolicy) and limit.plain]
 
 
-def lend_one(world: World, now: Instant) -> None:
+def lease_one(world: World, now: Instant) -> None:
     for bucket in buckets(world):
-        if bucket.lendable(now):
-            bucket.lend(now, 1)
+        if bucket.leasable(now):
+            bucket.lease(now, 1)
 
 
 def reclaim_one(world: World, now: Instant) -> None:
     for bucket in buckets(world):
-        if bucket._lent:
+        if bucket._leased:
             bucket.reclaim(now, 1)
 
 
@@ -88,15 +88,15 @@ def reclaim_one(world: World, now: Instant) -> None:
 EVENTS: Final[tuple[Callable[[World, Instant, Instant], object], ...]] = (
     lambda world, now, _: world.cap.commit(now, Request(world.cap.left - 2)) if world.cap.left > 2 else None,
     lambda world, now, before: world.cap.refund(now, Grant(before, 0), None),
-    lambda world, now, _: world.cap.lend(now, min(2, world.cap.lendable(now))),
-    lambda world, now, _: world.cap.collect(now, min(1, world.cap.lent)),
-    lambda world, now, _: world.cap.reclaim(now, world.cap.lent),
+    lambda world, now, _: world.cap.lease(now, min(2, world.cap.leasable(now))),
+    lambda world, now, _: world.cap.collect(now, min(1, world.cap.leased)),
+    lambda world, now, _: world.cap.reclaim(now, world.cap.leased),
     lambda world, *_: world.cap.watch(on=not world.cap.watching),
     lambda world, *_: world.cap.reconfigure(RequestCap(5_000)),
     lambda world, *_: world.cap.restore(world.cap.state()),
     lambda world, now, before: [limit.record(now, Grant(before, 0), Result.SUCCESS) for limit in world.limits],
     lambda world, now, before: [limit.refund(now, Grant(before, 0), None) for limit in world.limits],
-    lambda world, now, _: lend_one(world, now),
+    lambda world, now, _: lease_one(world, now),
     lambda world, now, _: reclaim_one(world, now),
     lambda world, now, _: world.state(now),
 )

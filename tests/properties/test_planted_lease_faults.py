@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from governor._actors.leases.lender import Lender
+from governor._actors.leases.leasing import Leasing
 from governor._actors.leases.remote_holder import RemoteHolder
 from governor._owner import leases
 from governor._owner.checks import ProtocolError
@@ -47,7 +47,7 @@ def walk(random: Random) -> None:
     for _ in range(STEPS):
         choice(rules)(draw(3))
         model.no_limit_is_exceeded()
-        model.what_is_lent_is_known()
+        model.what_is_leased_is_known()
     for _ in range(5):
         model.owner_looks()
     queued = sum(len(actor.logic.queue) for actor in model.actors.values())
@@ -61,7 +61,7 @@ def walk(random: Random) -> None:
     [
         patch.object(RemoteHolder, "settled", planted.return_without_counting),
         patch.object(RemoteHolder, "settled", planted.old_generation_accepted),
-        patch.object(Lender, "recall", planted.recall_settled_at_once),
+        patch.object(Leasing, "recall", planted.recall_settled_at_once),
         patch.object(leases, "outlasting", planted.no_margin_for_drift),
         patch.object(Session, "lost", planted.waiter_left_in_the_queue),
     ],

@@ -183,7 +183,7 @@ def model_of(limit: Limit) -> Model:
 
 
 def smallest(limits: list[Limit], unit: str, most: int) -> int:
-    """The largest amount that no limit refuses for ever."""
+    """The largest amount that no limit denies for ever."""
     return min([*(limit.capacity for limit in limits if limit.unit == unit), most])
 
 

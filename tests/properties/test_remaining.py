@@ -126,7 +126,7 @@ def test_of_each_window_of_a_server_no_more_is_granted_than_it_says_although_ans
         room = policy.available(now) if policy.rests_at() else int(tenth == 1)
         for number in range(min(room, wanted)):
             if ahead:
-                policy.lend(now, 1)
+                policy.lease(now, 1)
                 policy.collect(now, 1)
             else:
                 policy.commit(now, PLAIN)
@@ -162,13 +162,13 @@ def test_permits_granted_ahead_count_until_they_come_back_and_cost_nothing_then(
     policy.learn(Instant(2), Grant(Instant(1), 0), left, Instant(10**9))
     used = 0
     for at, (wanted, taken) in enumerate(leases, 10):
-        lent = min(wanted, policy.lendable(Instant(at)))
-        policy.lend(Instant(at), lent)
-        assert policy.available(Instant(at)) == left - used - lent
-        taken = min(taken, lent)
+        leased = min(wanted, policy.leasable(Instant(at)))
+        policy.lease(Instant(at), leased)
+        assert policy.available(Instant(at)) == left - used - leased
+        taken = min(taken, leased)
         used += taken
         policy.collect(Instant(at), taken)
-        policy.reclaim(Instant(at), lent - taken)
+        policy.reclaim(Instant(at), leased - taken)
         # The server counts every use, and the answers to the uses of a lease come one after another.
         for number in range(taken):
             policy.learn(Instant(at), Grant(Instant(at), 0), left - used + taken - number - 1, Instant(10**9))

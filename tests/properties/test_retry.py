@@ -146,14 +146,14 @@ def reasons_to_repeat(
 ) -> list[str]:
     """Every rule that lets the call be repeated, each stated alone."""
     answered, wanted, listed = status is not None, status in retry.statuses, method in retry.methods
-    refused = status in {429, 500} or (status == 503 and server_wait)
+    rejected = status in {429, 500} or (status == 503 and server_wait)
     rules = {
         "an idempotency key": key and (wanted or not answered),
         "an idempotent method": method in {"GET", "PUT"} and listed and (wanted or not answered),
         "a method of the settings, after an answer": listed and wanted,
         "a method of the settings, after a broken connection": listed and not answered and failure == "broken",
         "never sent": not answered and failure == "unsent",
-        "refused unprocessed": wanted and status in retry.safe_statuses and refused,
+        "rejected unprocessed": wanted and status in retry.safe_statuses and rejected,
     }
     return [rule for rule, holds in rules.items() if holds]
 

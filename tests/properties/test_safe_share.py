@@ -80,7 +80,7 @@ class Process:
             tasks=cast("TaskGroup", NoTasks()),
             on_forgotten=lambda _: None,
             announcer=Announcer(lambda: 0.0),
-            lends=False,
+            leases=False,
         )
         self.away = Away(self.local, config.machine, self.clock, lambda: self.calls.at_the_daemon())
         self.calls = Calls(self.away, cast("Outbox", Box()), DEFAULT, NOTHING)

@@ -15,11 +15,11 @@ from governor.testing import ManualClock
 
 
 def accepted(said: Mapping[str, object]) -> Config | None:
-    """The configuration, or None if it is refused, which is right as well."""
+    """The configuration, or None if it is rejected, which is right as well."""
     try:
         return Config.from_mapping(said)
     except ConfigError:
-        event("refused")
+        event("rejected")
         return None
 
 
@@ -224,7 +224,7 @@ SEPARATORS = st.sampled_from(["_", "__", "___"])
 @pytest.mark.promise("R19", "R53")
 @given(VARIABLES, CASES, SEPARATORS, SEPARATORS)
 @example(("global", "requests_per_minute", "7"), str.upper, "_", "_")
-def test_a_variable_in_any_spelling_has_an_effect_or_is_refused(
+def test_a_variable_in_any_spelling_has_an_effect_or_is_rejected(
     variable: tuple[str, str, str], case: Callable[[str], str], first: str, second: str
 ) -> None:
     section, key, value = variable

@@ -194,7 +194,7 @@ class World:
 
 
 @dataclass
-class TroubledClock:
+class FaultyClock:
     """The loop's time and an error."""
 
     error: float = 0.0
@@ -224,7 +224,7 @@ def crash_once(number: int) -> None:
     setattr(owner, name, fail)
 
 
-async def go_wrong(world: World, clock: TroubledClock, fault: Fault) -> None:
+async def go_wrong(world: World, clock: FaultyClock, fault: Fault) -> None:
     await anyio.sleep_until(fault.at)
     match fault.kind:
         case "outage":
@@ -270,7 +270,7 @@ class Story:
 
 async def live(configs: Sequence[tuple[float, Config]], load: Sequence[Task], faults: Sequence[Fault]) -> Story:
     """Under the first configuration, and from each instant under the next one, until everything is at rest again."""
-    clock = TroubledClock()
+    clock = FaultyClock()
     governor = Governor(configs[0][1], clock=steady_clock(clock.seconds))
     world = World(governor)
     eras = [(0, configs[0][1])]

@@ -74,14 +74,14 @@ async def test_a_scope_that_was_forgotten_and_comes_back_is_one_scope() -> None:
 
 @pytest.mark.promise("R55")
 async def test_a_call_that_waits_in_a_scope_that_came_back_is_answered_at_the_end() -> None:
-    refused: list[bool] = []
+    denied: list[bool] = []
 
     async def wait(governor: Governor) -> None:
         try:
             async with governor.permit("weather"):
                 pass
         except Exception:
-            refused.append(True)
+            denied.append(True)
 
     async with anyio.create_task_group() as tasks, governed("1/minute burst 1", max_scopes=1, idle_after="10s") as governor:
         for scope in ("weather", "news", "weather"):
@@ -91,7 +91,7 @@ async def test_a_call_that_waits_in_a_scope_that_came_back_is_answered_at_the_en
         tasks.start_soon(wait, governor)
         await anyio.sleep(1)
 
-    assert [True] == refused
+    assert [True] == denied
 
 
 async def test_the_policies_of_a_forgotten_provider_are_forgotten_as_well() -> None:

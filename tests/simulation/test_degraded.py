@@ -71,7 +71,7 @@ async def test_more_than_half_of_the_cap_in_excess_of_it_pauses_everything() -> 
 
 
 @pytest.mark.promise("R07", "R08")
-async def test_who_is_refused_for_want_of_time_counts_as_excess_once_for_each_ask() -> None:
+async def test_who_is_denied_for_want_of_time_counts_as_excess_once_for_each_ask() -> None:
     async with governed(requests_per_minute=10) as governor:
         for _ in range(10):
             granted(governor.try_permit("weather"))
@@ -89,7 +89,7 @@ async def test_who_is_refused_for_want_of_time_counts_as_excess_once_for_each_as
 
 
 @pytest.mark.promise("R07", "R08")
-async def test_a_waiter_whom_others_leave_no_time_counts_as_excess_when_it_is_refused() -> None:
+async def test_a_waiter_whom_others_leave_no_time_counts_as_excess_when_it_is_denied() -> None:
     times: list[float] = []
     async with governed(requests_per_minute=2) as governor, anyio.create_task_group() as tasks:
         granted(governor.try_permit("weather"))
@@ -115,10 +115,10 @@ async def test_calls_that_wait_for_the_cap_are_paced_by_it_and_none_is_paused() 
         for number in range(95):
             tasks.start_soon(_use, governor, f"provider{number % 7}", times, None)
         await anyio.sleep(600)
-        spells, refused = governor.statistics().degraded_spells, governor.statistics().counters.denied
+        spells, denied = governor.statistics().degraded_spells, governor.statistics().counters.denied
 
     assert [60.0 * (number // 10) for number in range(95)] == pytest.approx(sorted(times), abs=0.01)
-    assert (0, {}) == (spells, refused)
+    assert (0, {}) == (spells, denied)
 
 
 @pytest.mark.promise("R07", "R08", "R17")
@@ -145,7 +145,7 @@ async def test_a_loop_that_never_waits_is_stopped_at_once() -> None:
 
 
 @pytest.mark.promise("R08")
-async def test_only_what_nothing_but_the_cap_has_refused_is_excess() -> None:
+async def test_only_what_nothing_but_the_cap_has_denied_is_excess() -> None:
     async with governed("1/minute burst 10", requests_per_minute=10) as governor:
         for _ in range(1000):
             governor.try_permit("weather")
@@ -157,7 +157,7 @@ async def test_only_what_nothing_but_the_cap_has_refused_is_excess() -> None:
 
 
 @pytest.mark.promise("R08")
-async def test_what_a_bucket_refuses_as_well_is_no_excess_even_where_the_cap_refuses_for_longer() -> None:
+async def test_what_a_bucket_denies_as_well_is_no_excess_even_where_the_cap_denies_for_longer() -> None:
     async with governed("1/s burst 10", requests_per_minute=10) as governor:
         answers = [governor.try_permit("weather") for _ in range(1000)]
         spells = governor.statistics().degraded_spells
@@ -299,7 +299,7 @@ async def test_with_one_provider_required_ten_failures_are_ten_failures() -> Non
 
 
 @pytest.mark.promise("R07")
-async def test_what_another_limit_refuses_does_not_use_the_cap_up() -> None:
+async def test_what_another_limit_denies_does_not_use_the_cap_up() -> None:
     async with governed("1/minute burst 1", requests_per_minute=5) as governor:
         granted(governor.try_permit("weather"))
         for _ in range(100):

@@ -88,14 +88,14 @@ async def test_a_refusal_says_why_and_for_how_long() -> None:
 @pytest.mark.promise("R10", "R55")
 async def test_a_call_that_waits_when_the_governor_closes_is_denied_and_that_is_announced_and_counted() -> None:
     told: list[AnyEvent] = []
-    refused: list[Reason] = []
+    denied: list[Reason] = []
 
     async def wait(governor: Governor) -> None:
         try:
             async with governor.permit("weather"):
                 pass
         except PermitDenied as refusal:
-            refused.append(refusal.reason)
+            denied.append(refusal.reason)
 
     async with anyio.create_task_group() as tasks:
         async with governed(told, "1/minute burst 1") as governor:
@@ -106,7 +106,7 @@ async def test_a_call_that_waits_when_the_governor_closes_is_denied_and_that_is_
             supervisor = supervisor_of(governor)
         counters = supervisor.statistics().counters
 
-    assert [Reason.SHUTTING_DOWN] * 2 == refused
+    assert [Reason.SHUTTING_DOWN] * 2 == denied
     assert [CallDenied(scope="weather", reason=Reason.SHUTTING_DOWN, retry_after=None)] * 2 == timeless(told)
     assert {"shutting_down": 2} == counters.denied
 

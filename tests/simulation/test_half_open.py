@@ -30,7 +30,7 @@ async def trip(governor: Governor) -> None:
 @pytest.mark.parametrize("timeout", [0, 1.0])
 async def test_of_a_hundred_tasks_that_arrive_at_the_same_instant_exactly_the_probes_go_through(timeout: float) -> None:
     through: list[Permit] = []
-    refused: list[PermitDenied] = []
+    denied: list[PermitDenied] = []
     start = anyio.Event()
 
     async def arrive(governor: Governor) -> None:
@@ -40,7 +40,7 @@ async def test_of_a_hundred_tasks_that_arrive_at_the_same_instant_exactly_the_pr
                 through.append(permit)
                 await anyio.sleep(5)
         except CircuitOpen as refusal:
-            refused.append(refusal)
+            denied.append(refusal)
 
     async with governed() as governor, anyio.create_task_group() as tasks:
         await trip(governor)
@@ -49,7 +49,7 @@ async def test_of_a_hundred_tasks_that_arrive_at_the_same_instant_exactly_the_pr
         await anyio.sleep(60)
         start.set()
 
-    assert (3, 97) == (len(through), len(refused))
+    assert (3, 97) == (len(through), len(denied))
 
 
 async def all_arrive(governor: Governor, number: int, seconds: float) -> list[float]:
@@ -136,7 +136,7 @@ async def test_the_statistics_say_how_wide_the_ramp_is() -> None:
 
 async def test_healthy_calls_that_take_longer_than_the_deadline_of_a_probe_close_the_breaker() -> None:
     whole: list[float] = []
-    refused: list[float] = []
+    denied: list[float] = []
 
     async def call(governor: Governor) -> None:
         try:
@@ -144,7 +144,7 @@ async def test_healthy_calls_that_take_longer_than_the_deadline_of_a_probe_close
                 await anyio.sleep(90)
             whole.append(anyio.current_time())
         except CircuitOpen:
-            refused.append(anyio.current_time())
+            denied.append(anyio.current_time())
 
     async with governed(probe_deadline="20s") as governor, anyio.create_task_group() as tasks:
         await trip(governor)
@@ -154,9 +154,9 @@ async def test_healthy_calls_that_take_longer_than_the_deadline_of_a_probe_close
             await anyio.sleep(5)
         breaker = governor.statistics().scopes["weather"].breaker
 
-    assert ("closed", 100) == (breaker.status, len(whole) + len(refused))
+    assert ("closed", 100) == (breaker.status, len(whole) + len(denied))
     # The second probe ends 95 s after the cooling. Then the ramp begins, and its first call ends 90 s later.
-    assert 60 + 95 + 90 >= max(refused)
+    assert 60 + 95 + 90 >= max(denied)
 
 
 @pytest.mark.promise("R06", "R17")
@@ -357,14 +357,14 @@ async def test_a_call_that_waits_for_a_probe_is_denied_when_the_probe_fails_or_i
         await anyio.sleep(60)
         probe = granted(governor.try_permit("weather"))
         asked_at = anyio.current_time()
-        refused: list[tuple[float, float | None]] = []
+        denied: list[tuple[float, float | None]] = []
 
         async def wait(timeout: float) -> None:
             try:
                 async with governor.permit("weather", timeout=timeout):
                     pass
             except CircuitOpen as refusal:
-                refused.append((anyio.current_time() - asked_at, refusal.retry_after))
+                denied.append((anyio.current_time() - asked_at, refusal.retry_after))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait, 1)
@@ -372,4 +372,4 @@ async def test_a_call_that_waits_for_a_probe_is_denied_when_the_probe_fails_or_i
             await anyio.sleep(2)
             probe.record(status=500)
 
-    assert [(1.0, 1.0), (2.0, 72.0)] == [pytest.approx(refusal) for refusal in refused]
+    assert [(1.0, 1.0), (2.0, 72.0)] == [pytest.approx(refusal) for refusal in denied]

@@ -303,14 +303,14 @@ async def test_permits_granted_ahead_count_in_the_limit_of_the_provider_and_are_
     limit: str, cost: Mapping[str, object], left: int
 ) -> None:
     governor = governed(limit, scopes={"hub:get": ["1000/s burst 1000", "2000/s burst 2000"]}, cost=cost)
-    governor._lends = True  # Also in virtual time.
+    governor._leases = True  # Also in virtual time.
     async with governor:
         for method in METHODS[:2]:
             granted(governor.try_permit("hub", method))
         actor = actor_of(governor, "hub", "GET")
-        actor.lender.demand.size = 100
-        actor.within(lambda: actor.lender.fill(actor.ledger.clock()))
-        ahead = actor.lender.outstanding
+        actor.leasing.demand.size = 100
+        actor.within(lambda: actor.leasing.fill(actor.ledger.clock()))
+        ahead = actor.leasing.outstanding
         taken = [actor.take() for _ in range(3)]
         others = [governor.try_permit("hub", "POST") for _ in range(left + 5)]
         late = actor.take()

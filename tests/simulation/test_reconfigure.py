@@ -268,10 +268,10 @@ async def test_what_was_used_of_the_cap_stays_used() -> None:
         take(governor, 50)
         governor.reconfigure(config("999/s burst 999", requests_per_minute=55))
         take(governor, 5)
-        refused = governor.try_permit("weather")
+        denied = governor.try_permit("weather")
 
-    assert isinstance(refused, Denied)
-    assert Reason.REQUEST_CAP is refused.reason
+    assert isinstance(denied, Denied)
+    assert Reason.REQUEST_CAP is denied.reason
 
 
 @pytest.mark.promise("R08")

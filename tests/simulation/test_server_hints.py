@@ -241,7 +241,7 @@ WRONG = {
 
 async def _ten_a_minute(headers: dict[str, str], gap: float, *, hours: int) -> tuple[int, list[float]]:
     """Asks a provider that grants ten calls in any minute: the number of these, and when the others were made."""
-    served, refused, window = 0, list[float](), list[float]()
+    served, denied, window = 0, list[float](), list[float]()
     async with governed({"unknown": "adaptive"}) as governor:
         end = anyio.current_time() + 3600 * hours
         while (now := anyio.current_time()) < end:
@@ -255,30 +255,30 @@ async def _ten_a_minute(headers: dict[str, str], gap: float, *, hours: int) -> t
                 served += 1
                 answer.record(status=200)
             else:
-                refused.append(now)
+                denied.append(now)
                 answer.hints(read_hints("acme", 429, headers, now=1.7e9 + now))
                 answer.record(status=429)
             await anyio.sleep(gap)
-    return served, refused
+    return served, denied
 
 
 @pytest.mark.promise("R15")
 @pytest.mark.parametrize("gap", [0.001, 1.5], ids=["as fast as can be", "few calls"])
 @pytest.mark.parametrize("headers", WRONG.values(), ids=WRONG)
 async def test_wrong_hints_are_not_worse_than_none(headers: dict[str, str], gap: float) -> None:
-    served, refused = await _ten_a_minute(headers, gap, hours=1)
+    served, denied = await _ten_a_minute(headers, gap, hours=1)
 
     assert served >= 0.9 * 600
-    assert len(refused) <= 0.02 * 600
-    assert max(sum(at - 60 < other <= at for other in refused) for at in refused) <= 5
+    assert len(denied) <= 0.02 * 600
+    assert max(sum(at - 60 < other <= at for other in denied) for at in denied) <= 5
 
 
 @pytest.mark.promise("R15")
 async def test_a_wait_that_is_far_too_long_is_kept_and_the_rate_is_learned_from_the_second_denial() -> None:
-    served, refused = await _ten_a_minute({"retry-after": "2592000", "x-ratelimit-remaining": "0"}, 1.5, hours=6)
+    served, denied = await _ten_a_minute({"retry-after": "2592000", "x-ratelimit-remaining": "0"}, 1.5, hours=6)
 
     # It waits for an hour after each denial; without learning, ten calls would be made between two of them, 60 in all.
-    assert len(refused) <= 5
+    assert len(denied) <= 5
     assert served >= 400
 
 

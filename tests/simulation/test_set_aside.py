@@ -99,12 +99,12 @@ async def test_a_scope_whose_calls_are_under_way_is_not_set_aside_and_their_outc
     async with governed("9 per day strict", max_scopes=1) as governor:
         permit = granted(governor.try_permit("weather"))
         await anyio.sleep(LONG_IDLE)
-        refused = governor.try_permit("news")
+        denied = governor.try_permit("news")
         permit.record(status=500)
         granted(governor.try_permit("news")).record(status=200)
         counters = governor.statistics().counters
 
-    assert Reason.OVERLOADED == reason(refused)
+    assert Reason.OVERLOADED == reason(denied)
     assert (2, 1, 1) == (counters.requests, counters.answered_5xx, counters.answered_2xx)
 
 
@@ -154,7 +154,7 @@ async def test_changes_of_settings_reach_a_scope_that_is_set_aside_as_they_reach
     assert left["live"] == left["aside"]
 
 
-async def test_at_the_bound_of_records_those_as_good_as_new_go_first_and_else_the_newcomer_is_refused() -> None:
+async def test_at_the_bound_of_records_those_as_good_as_new_go_first_and_else_the_newcomer_is_denied() -> None:
     answers = []
     async with governed("2 per 1000s strict", max_scopes=1) as governor:
         for number in range(MAX_SET_ASIDE + 2):
@@ -226,9 +226,9 @@ async def test_dropping_a_scope_leaves_the_doors_of_the_others_open() -> None:
         granted(governor.try_permit("A")).record(status=200)
         await anyio.sleep(LONG_IDLE)
         granted(governor.try_permit("d"))
-        doors = {(scope, method) for method, scopes in governor._access.addresses.items() for scope in scopes}
+        known = {(scope, method) for method, scopes in governor._access.addresses.items() for scope in scopes}
 
-    assert {("b", None), ("c", None), ("d", None)} == doors
+    assert {("b", None), ("c", None), ("d", None)} == known
 
 
 async def test_of_a_dropped_scope_no_spelling_is_left() -> None:

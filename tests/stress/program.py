@@ -26,7 +26,7 @@ import anyio.lowlevel
 
 from benchmarks.laws import Admission, Span, admitted_while_closed, excess_over_bucket, most_at_once, most_in_window
 from governor import Config, Denied, Governor, InFlight, Permit, PermitDenied, Reason, StrictWindow, TokenBucket, UsageError
-from governor._actors.leases.permits_ahead import LeasedPermit, LentPermit
+from governor._actors.leases.permits_ahead import LeasedHeldPermit, LeasedPermit
 from governor._actors.permit import HeldPermit
 from governor._supervisor import Supervisor
 from governor.clock import system_clock
@@ -74,7 +74,7 @@ class Log:
         self.held: dict[str, list[Span]] = {scope: [] for scope in SCOPES}
         self.closed: dict[str, list[Span]] = {scope: [] for scope in SCOPES}
         self.paused: list[Span] = []
-        self.refused: Counter[Reason] = Counter()
+        self.denied: Counter[Reason] = Counter()
         self.seen: Counter[str] = Counter()
 
 
@@ -150,7 +150,7 @@ class Caller:
         if timeout == 0.0:
             answer = self.client.try_permit(scope, cost=cost)
             if isinstance(answer, Denied):
-                self.refused(scope, before, answer.reason, answer.retry_after)
+                self.denied(scope, before, answer.reason, answer.retry_after)
             else:
                 self.use(scope, Admission(before, system_clock(), cost), answer)
             return
@@ -158,7 +158,7 @@ class Caller:
         try:
             permit = request.__enter__()
         except PermitDenied as refusal:
-            self.refused(scope, before, refusal.reason, refusal.retry_after)
+            self.denied(scope, before, refusal.reason, refusal.retry_after)
             return
         self.use(scope, Admission(before, system_clock(), cost), permit)
 
@@ -183,7 +183,7 @@ class Caller:
                         self.log.seen["neutral"] += 1
                         permit.record(error=GeneratorExit())
             except PermitDenied as refusal:
-                self.refused(scope, before, refusal.reason, refusal.retry_after)
+                self.denied(scope, before, refusal.reason, refusal.retry_after)
         await anyio.lowlevel.checkpoint()
 
     def admitted(self, scope: str, admission: Admission) -> None:
@@ -196,7 +196,7 @@ class Caller:
 
     def use(self, scope: str, admission: Admission, permit: Permit, *, least: float = 0.0) -> None:
         plain = not isinstance(permit, HeldPermit)
-        self.log.seen["granted ahead"] += isinstance(permit, LeasedPermit | LentPermit)
+        self.log.seen["granted ahead"] += isinstance(permit, LeasedPermit | LeasedHeldPermit)
         chance = self.random.uniform(least, 1)
         if chance < 0.03:
             # Never sent: for the limits it is as if it had never been, so it is no admission.
@@ -227,9 +227,9 @@ class Caller:
             self.log.seen["others" if status is None else f"{status // 100}xx"] += 1
             permit.record(status=status)
 
-    def refused(self, scope: str, before: int, reason: Reason, retry_after: float | None) -> None:
+    def denied(self, scope: str, before: int, reason: Reason, retry_after: float | None) -> None:
         after = system_clock()
-        self.log.refused[reason] += 1
+        self.log.denied[reason] += 1
         if reason is Reason.SHUTTING_DOWN:
             raise Closed
         wait = round((retry_after or 0) * 1_000_000)
@@ -410,7 +410,7 @@ def check_accounts(run: Run, governor: Governor) -> None:
     assert at_rest, now
     assert full, now
     counters = now.counters
-    refused: Counter[Reason] = sum((log.refused for log in run.logs), Counter())
+    denied: Counter[Reason] = sum((log.denied for log in run.logs), Counter())
     never_seen = counters.requests - run.seen("granted")
     expected = {
         "2xx": counters.answered_2xx,
@@ -424,12 +424,12 @@ def check_accounts(run: Run, governor: Governor) -> None:
     }
     assert {what: run.seen(what) for what in expected} == expected, (expected, never_seen)
     assert never_seen >= 0, now
-    for reason, count in refused.items():
+    for reason, count in denied.items():
         if reason is not Reason.OVERLOADED:
             assert counters.denied[reason] >= count, (reason, count, now)
     supervisor = governor._access.backend
     assert isinstance(supervisor, Supervisor)
-    assert supervisor.cap.lent == 0
+    assert supervisor.cap.leased == 0
 
 
 def check_laws(run: Run) -> None:
@@ -483,7 +483,7 @@ def main() -> None:
             sys.stderr.write(f"run {number} with --seed {first + number} --home {home} failed\n")
             raise
         totals += sum((log.seen for log in run.logs), Counter[str]())
-        totals["refused"] += sum(sum(log.refused.values()) for log in run.logs)
+        totals["denied"] += sum(sum(log.denied.values()) for log in run.logs)
         totals["deaths"] += run.deaths
         totals["closed in the middle"] += run.closes_early
     sys.stdout.write(f"{asked.runs} runs: " + ", ".join(f"{what} {count}" for what, count in sorted(totals.items())) + "\n")

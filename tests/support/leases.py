@@ -42,7 +42,7 @@ def governed(
     governor = Governor(
         Config.from_mapping({"global": everything, "provider": provider or {}, "outbound": {"default": scope}}), clock=clock
     )
-    governor._lends = True  # With a clock of ours, too.
+    governor._leases = True  # With a clock of ours, too.
     return governor
 
 
@@ -84,17 +84,17 @@ def ahead(governor: Governor, *scopes: str, least: int = 20, method: str | None 
     actors = tuple(actor_of(governor, scope, method) for scope in scopes)
 
     def fill(actor: ScopeActor) -> None:
-        now, lender = actor.ledger.clock(), actor.lender
-        lender.look(now, fill=False)  # What was used before is no demand for later.
-        lender.demand.given(4 * least)
-        lender.fill(now, least)
+        now, leasing = actor.ledger.clock(), actor.leasing
+        leasing.look(now, fill=False)  # What was used before is no demand for later.
+        leasing.demand.given(4 * least)
+        leasing.fill(now, least)
 
     def fill_all() -> None:
         for actor in actors:
             actor.within(partial(fill, actor))
 
     with standing_still(governor, fill_all):
-        assert all(len(actor.lender.holder) >= least for actor in actors)
+        assert all(len(actor.leasing.holder) >= least for actor in actors)
         yield Ahead(actors, least * len(scopes))
 
 

@@ -173,7 +173,7 @@ async def avalues() -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("what", [values, avalues, Connector, staticmethod(len), classmethod(cast("Any", len)), None])
-def test_what_would_outlive_its_permit_or_is_no_function_is_refused(what: Any) -> None:
+def test_what_would_outlive_its_permit_or_is_no_function_is_rejected(what: Any) -> None:
     with pytest.raises(UsageError):
         module.limit("w", "GET")(what)
 
@@ -187,7 +187,7 @@ async def test_an_object_that_is_called_as_a_coroutine_function_is_awaited(gover
     assert CounterRecord(requests=1, others=1) == counters(governor)
 
 
-async def test_a_function_that_returns_an_awaitable_is_refused_and_its_permit_given_back(governor: Governor) -> None:
+async def test_a_function_that_returns_an_awaitable_is_rejected_and_its_permit_given_back(governor: Governor) -> None:
     call = governor.limit("w", "GET", timeout=0)(lambda: anyio.sleep_forever())
 
     with pytest.raises(UsageError, match="decorate an `async def`"):

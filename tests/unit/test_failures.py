@@ -617,20 +617,20 @@ def test_a_function_is_asked_of_the_members_of_a_group_and_not_of_causes_refusal
 
 
 @pytest.mark.parametrize("classify", ["failure", 503, RpcError("x").args])
-def test_what_is_no_function_is_refused(classify: Any) -> None:
+def test_what_is_no_function_is_rejected(classify: Any) -> None:
     with pytest.raises(ConfigError, match="classify"):
         Governor(classify=classify)
 
 
-def test_a_function_that_would_have_to_be_awaited_is_refused() -> None:
+def test_a_function_that_would_have_to_be_awaited_is_rejected() -> None:
     async def classify(_: Exception) -> None: ...
 
-    for refuse in (
+    for reject in (
         lambda: Governor(classify=cast("Any", classify)),
         lambda: Governor().permit("w", classify=cast("Any", classify)),
     ):
         with pytest.raises(ConfigError, match="not `async`"):
-            refuse()
+            reject()
 
 
 # In a governor.

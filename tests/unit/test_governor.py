@@ -114,7 +114,7 @@ async def test_the_policy_is_that_of_the_scope_then_of_the_provider_then_the_def
 
 
 @pytest.mark.promise("R02", "R10")
-async def test_a_bucket_refuses_until_a_token_is_due_and_says_when() -> None:
+async def test_a_bucket_denies_until_a_token_is_due_and_says_when() -> None:
     clock = ManualClock()
     async with governed("1/minute burst 1", clock=clock) as governor:
         granted(governor.try_permit("weather"))
@@ -168,7 +168,7 @@ async def test_what_was_really_used_is_settled() -> None:
 
 
 @pytest.mark.promise("R10")
-async def test_a_cost_that_no_wait_makes_possible_is_refused_for_good() -> None:
+async def test_a_cost_that_no_wait_makes_possible_is_denied_for_good() -> None:
     async with governed("5/minute burst 5") as governor:
         refusal = denied(governor.try_permit("weather", cost=6))
         with pytest.raises(CostExceedsCapacity):
@@ -246,10 +246,10 @@ async def test_statistics_say_what_will_be_told_where_other_scopes_use_the_limit
         free = governor.statistics().scopes["weather:get"].denial
         granted(governor.try_permit(used, "POST"))
         refusal = governor.statistics().scopes["weather:get"].denial
-        refused = denied(governor.try_permit("weather", "GET"))
+        answer = denied(governor.try_permit("weather", "GET"))
 
     assert free is None
-    assert DenialStatistics(reason=refused.reason, retry_after=refused.retry_after) == refusal
+    assert DenialStatistics(reason=answer.reason, retry_after=answer.retry_after) == refusal
 
 
 async def test_statistics_say_what_will_be_told_while_a_call_waits() -> None:
@@ -258,10 +258,10 @@ async def test_statistics_say_what_will_be_told_while_a_call_waits() -> None:
         tasks.start_soon(partial(wait_for, governor, cost=5))
         await anyio.wait_all_tasks_blocked()
         told = governor.statistics().scopes["weather"].denial
-        refused = denied(governor.try_permit("weather"))
+        answer = denied(governor.try_permit("weather"))
         tasks.cancel_scope.cancel()
 
-    assert DenialStatistics(reason=refused.reason, retry_after=refused.retry_after) == told
+    assert DenialStatistics(reason=answer.reason, retry_after=answer.retry_after) == told
 
 
 async def test_a_breaker_that_was_opened_once_shows_when_it_last_failed() -> None:
@@ -293,9 +293,9 @@ async def test_statistics_say_what_the_next_ask_will_be_told(limit: str, calls: 
         for permit in permits if failing else ():
             permit.record(status=500)
         refusal = governor.statistics().scopes["weather"].denial
-        refused = denied(governor.try_permit("weather"))
+        answer = denied(governor.try_permit("weather"))
 
-    assert DenialStatistics(reason=refused.reason, retry_after=refused.retry_after) == refusal
+    assert DenialStatistics(reason=answer.reason, retry_after=answer.retry_after) == refusal
 
 
 @pytest.mark.promise("R10")
@@ -322,7 +322,7 @@ async def test_cancellation_in_the_block_is_neutral() -> None:
 
 
 @pytest.mark.promise("R04")
-async def test_a_wait_that_would_pass_the_timeout_is_refused_at_once() -> None:
+async def test_a_wait_that_would_pass_the_timeout_is_denied_at_once() -> None:
     async with governed("1/minute burst 1") as governor:
         granted(governor.try_permit("weather"))
         with pytest.raises(RateLimited) as caught:

@@ -86,7 +86,7 @@ async def test_each_life_begins_with_full_limits_and_counters_at_zero(first: Ent
     for enter in (first, second, first):
         async with enter(governor):
             granted(governor.try_permit("hourly")).record(status=200)
-            refused = governor.try_permit("hourly")
+            denied = governor.try_permit("hourly")
             granted(governor.try_permit("flaky")).record(status=503)
             open_breaker = governor.try_permit("flaky")
             counters = (await governor.astatistics()).counters
@@ -94,7 +94,7 @@ async def test_each_life_begins_with_full_limits_and_counters_at_zero(first: Ent
             alive = governor.state is GovernorState.RUNNING, governor.state is GovernorState.CLOSED, running.count(governor)
         lives.append(
             (
-                isinstance(refused, Denied) and refused.reason,
+                isinstance(denied, Denied) and denied.reason,
                 isinstance(open_breaker, Denied) and open_breaker.reason,
                 (counters.requests, counters.answered_2xx, counters.answered_5xx),
                 [admission.granted for admission in admissions],

@@ -1,4 +1,4 @@
-"""Names of providers mean the same, and are refused with the same reason, wherever a program says them."""
+"""Names of providers mean the same, and are rejected with the same reason, wherever a program says them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -60,7 +60,7 @@ def test_a_provider_in_any_case_is_one_provider(governor: Governor, way: str) ->
         ("Hugging Face", "(did you mean 'hugging-face'?)"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused_with_the_same_reason_everywhere(
+def test_a_name_that_cannot_be_is_rejected_with_the_same_reason_everywhere(
     governor: Governor, way: str, name: str, reason: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -70,7 +70,7 @@ def test_a_name_that_cannot_be_is_refused_with_the_same_reason_everywhere(
 
 
 @pytest.mark.parametrize("way", ["a transport", "an HTTP client", "degraded_exempt"])
-def test_a_provider_with_a_key_is_refused_where_keys_are_given_otherwise(governor: Governor, way: str) -> None:
+def test_a_provider_with_a_key_is_rejected_where_keys_are_given_otherwise(governor: Governor, way: str) -> None:
     with pytest.raises(ConfigError, match="a name without '/', which separates provider and key: the provider 'openai'"):
         SAYS[way](governor, "openai/gpt-5")
 

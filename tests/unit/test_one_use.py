@@ -70,7 +70,7 @@ async def test_a_request_for_a_permit_gives_one_permit_however_it_is_entered(
 
 @pytest.mark.promise("R03")
 async def test_six_tasks_with_one_request_make_one_call(governor: Governor) -> None:
-    request, running, refused = governor.permit("w", timeout=1.0), [], []
+    request, running, rejected = governor.permit("w", timeout=1.0), [], []
 
     async def worker() -> None:
         try:
@@ -78,17 +78,17 @@ async def test_six_tasks_with_one_request_make_one_call(governor: Governor) -> N
                 running.append(governor.statistics().scopes["w"].limits[0].available)
                 await anyio.wait_all_tasks_blocked()
         except UsageError as error:
-            refused.append(str(error))
+            rejected.append(str(error))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(6):
             tasks.start_soon(worker)
 
-    assert ([1], 5) == (running, len(refused))
+    assert ([1], 5) == (running, len(rejected))
     assert (2, 1) == (governor.statistics().scopes["w"].limits[0].available, governor.statistics().counters.requests)
 
 
-async def test_the_first_block_goes_on_when_another_entry_is_refused(governor: Governor) -> None:
+async def test_the_first_block_goes_on_when_another_entry_is_rejected(governor: Governor) -> None:
     request = governor.permit("w")
 
     async with request as permit:
@@ -156,7 +156,7 @@ async def test_a_request_of_a_client_is_for_one_call_too(governor: Governor) -> 
 
 
 def test_of_many_threads_with_one_request_or_one_permit_one_gets_in() -> None:
-    entered, refused = [], []
+    entered, rejected = [], []
 
     def enter(what: PermitRequest | Permit, barrier: Barrier) -> None:
         barrier.wait()
@@ -165,7 +165,7 @@ def test_of_many_threads_with_one_request_or_one_permit_one_gets_in() -> None:
                 entered.append(what)
                 barrier.wait()
         except UsageError:
-            refused.append(what)
+            rejected.append(what)
             barrier.wait()
 
     with Governor() as governor:
@@ -180,7 +180,7 @@ def test_of_many_threads_with_one_request_or_one_permit_one_gets_in() -> None:
                 thread.join()
         counted = governor.statistics().counters
 
-    assert (2, 6, 2, 2) == (len(entered), len(refused), counted.requests, counted.others)
+    assert (2, 6, 2, 2) == (len(entered), len(rejected), counted.requests, counted.others)
 
 
 async def test_a_permit_is_entered_once_and_counts_once(governor: Governor) -> None:
@@ -226,7 +226,7 @@ async def test_the_permit_of_a_request_may_be_handed_to_code_that_enters_it(gove
     assert CounterRecord(requests=1, answered_4xx=1) == governor.statistics().counters
 
 
-async def test_a_second_block_in_which_a_scope_is_refused_is_a_mistake(governor: Governor) -> None:
+async def test_a_second_block_in_which_a_scope_is_rejected_is_a_mistake(governor: Governor) -> None:
     block = denying(governor, "w")
     with block:
         for again in (block, denying(governor, "w")):

@@ -187,7 +187,7 @@ def flaky_request() -> httpx2.Request:
 EXPECTED = [
     ("call", "governor.retried", {"governor.scope": "weather:get", "http.request.resend_count": 1}),
     (
-        "refused",
+        "denied",
         "governor.denied",
         {"governor.scope": "weather:get", "error.type": "rate_limit_exceeded", "governor.retry_after": 1800.0},
     ),
@@ -206,7 +206,7 @@ async def test_retries_and_refusals_are_events_of_the_span_of_the_caller(
             request = flaky_request()
             request.extensions["timeout"] = {"pool": 10.0}
             await transport.handle_async_request(request)
-        with tracer.start_as_current_span("refused"), pytest.raises(RateLimited):
+        with tracer.start_as_current_span("denied"), pytest.raises(RateLimited):
             await transport.handle_async_request(flaky_request())
 
     assert EXPECTED == span_events(spans)
@@ -222,7 +222,7 @@ def test_so_they_are_for_callers_that_block(spans: InMemorySpanExporter, tracing
             request = flaky_request()
             request.extensions["timeout"] = {"pool": 10.0}
             transport.handle_request(request)
-        with tracer.start_as_current_span("refused"), pytest.raises(RateLimited):
+        with tracer.start_as_current_span("denied"), pytest.raises(RateLimited):
             transport.handle_request(flaky_request())
 
     assert EXPECTED == span_events(spans)
@@ -260,9 +260,9 @@ def test_the_client_tells_of_a_refusal_what_the_governor_knows() -> None:
         with pytest.raises(RateLimited):
             client.get("https://weather.example/")
 
-    (refused,) = (event for event in told if isinstance(event, CallDenied))
-    assert ("weather:get", "rate_limit_exceeded", 1800.0) == (refused.scope, refused.reason.value, refused.retry_after)
-    assert refused.at > 0
+    (denied,) = (event for event in told if isinstance(event, CallDenied))
+    assert ("weather:get", "rate_limit_exceeded", 1800.0) == (denied.scope, denied.reason.value, denied.retry_after)
+    assert denied.at > 0
 
 
 def test_an_on_event_that_fails_changes_nothing_for_the_request(caplog: pytest.LogCaptureFixture) -> None:

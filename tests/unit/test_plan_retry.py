@@ -38,7 +38,7 @@ async def test_only_what_may_be_done_twice_is_done_twice(method: str, repeated: 
 
 
 @pytest.mark.parametrize(("status", "repeated"), [(None, True), (503, True), (429, True), (404, False), (501, False)])
-async def test_only_troubles_that_may_pass_are_worth_another_attempt(status: int | None, repeated: bool) -> None:
+async def test_only_failures_that_may_pass_are_worth_another_attempt(status: int | None, repeated: bool) -> None:
     async with governed() as governor:
         wait = governor.plan_retry("weather", "GET", attempt=1, status=status).delay
 
@@ -64,7 +64,7 @@ async def test_a_call_that_got_no_answer_is_repeated_by_the_kind_of_its_failure(
     assert [listed, other] * 2 == [plan.reason for plan in plans]
 
 
-async def test_a_refused_call_is_repeated_even_if_its_method_is_not() -> None:
+async def test_a_denied_call_is_repeated_even_if_its_method_is_not() -> None:
     async with governed() as governor:
         limited = governor.plan_retry("weather", "POST", attempt=1, status=429)
         down = governor.plan_retry("weather", "POST", attempt=1, status=503)

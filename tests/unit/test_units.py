@@ -33,7 +33,7 @@ def test_whole_microseconds_survive_the_way_there_and_back(span: int) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, -1e-9, math.nan, math.inf, 31_622_400.1, True, "1", None])
-def test_what_is_no_number_of_seconds_is_refused_by_name(value: object) -> None:
+def test_what_is_no_number_of_seconds_is_rejected_by_name(value: object) -> None:
     with pytest.raises(ConfigError) as caught:
         from_seconds(cast(float, value), field="timeout")
 

@@ -3,7 +3,7 @@
 A holder takes permits from its owner and gives them to calls without asking the owner again. `LocalHolder` serves the threads
 of this process; `RemoteHolder` stands for another process.
 
-Bounds: a scope grants at most `MAX_LEASED` or `MAX_LENT` permits ahead to each holder. There are never more unread
+Bounds: a scope grants at most `MAX_LEASED` or `MAX_LEASED_TO_MEMBER` permits ahead to each holder. There are never more unread
 reports than permits were granted, and the owner reads them before it grants ahead again.
 """
 
@@ -21,14 +21,14 @@ from governor._fields import Tally
 from governor._units import MILLISECOND, Duration, Instant
 
 if TYPE_CHECKING:
-    from governor._actors.leases.lent_places import LentPlaces
+    from governor._actors.leases.leased_places import LeasedPlaces
 
 T = TypeVar("T")
 
 #: Permits granted ahead in one scope at most: to the threads of this process what they use in 10 ms in the compiled build, and
 #: to another process.
 MAX_LEASED: Final = 65_536
-MAX_LENT: Final = 16_384
+MAX_LEASED_TO_MEMBER: Final = 16_384
 #: How often the owner reads the reports of its holder, while permits are outstanding.
 LOOK_INTERVAL: Final = Duration(10 * MILLISECOND)
 
@@ -69,8 +69,8 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
     deposits: list[None] = msgspec.field(default_factory=list)
     #: Permits granted ahead that are, as far as the owner knows, not used.
     outstanding: int = 0
-    #: The places that permits are taken with, where a limit in flight lends any; and how long calls with them have taken.
-    places: "LentPlaces | None" = None
+    #: The places that permits are taken with, where a limit in flight leases any; and how long calls with them have taken.
+    places: "LeasedPlaces | None" = None
     durations: list[int] = msgspec.field(default_factory=list)
 
     def __len__(self) -> int:
@@ -92,13 +92,13 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
         return len(self.successes) + self.left - length_hint(self.answered)
 
     def fill(self, permits: PermitsAhead) -> None:
-        """Lends these, of which none has been taken. The owner has accounted for them before, and has recalled the rest."""
+        """Leases these, of which none has been taken. The owner has accounted for them before, and has recalled the rest."""
         self.outstanding += len(permits)
         self._permits = permits
         if self.places is not None:
             self.places.permits = permits
 
-    def open_places(self, places: "LentPlaces") -> None:
+    def open_places(self, places: "LeasedPlaces") -> None:
         """Permits are taken with one of these places from now on."""
         self.places, places.permits = places, self._permits
 
@@ -107,12 +107,12 @@ class LocalHolder(msgspec.Struct, eq=False, gc=False):
         self.places, self._permits = None, NO_PERMITS
 
     def take_durations(self) -> list[int]:
-        """How long calls with lent places have taken since the last look."""
+        """How long calls with leased places have taken since the last look."""
         return _emptied(self.durations)
 
     @property
     def free_places(self) -> int:
-        """Places in flight that are lent, and that no call has."""
+        """Places in flight that are leased, and that no call has."""
         return 0 if self.places is None else self.places.count_free()
 
     def report_used(self) -> int:

@@ -17,7 +17,7 @@ cdef class LeasedPermit(Permit):
 
 @cython.final
 @cython.no_gc
-cdef class LentPermit(HeldPermit):
+cdef class LeasedHeldPermit(HeldPermit):
     cdef public PlacesFields _places
 
 

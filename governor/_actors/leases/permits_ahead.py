@@ -60,7 +60,7 @@ class LeasedPermit(Permit, gc=False, eq=False):  # C: class LeasedPermit(Permit)
 # C: @cython.cclass
 @stored_directly  # C:
 @final
-class LentPermit(HeldPermit, gc=False, eq=False):  # C: class LentPermit(HeldPermit):
+class LeasedHeldPermit(HeldPermit, gc=False, eq=False):  # C: class LeasedHeldPermit(HeldPermit):
     """A permit that holds a place and was granted ahead. Other threads leave its success for the next look of the actor.
 
     The next call takes a place in flight at once.
@@ -141,7 +141,7 @@ class PermitsAhead(starmap):  # type: ignore[type-arg] # at run time it takes no
         # C: self._owner, self._granted_at, self._generation = owner, granted_at, generation
         # C: self._grant, self.left = grant, count
         entries = repeat((owner, granted_at, generation, grant), count)  # C:
-        make: type[Permit] = LeasedPermit if grant is None else LentPermit  # C:
+        make: type[Permit] = LeasedPermit if grant is None else LeasedHeldPermit  # C:
         permits: Self = super().__new__(cls, make, entries)  # type: ignore[assignment] # typed as a starmap # C:
         permits._entries = entries  # C:
         return permits  # C:
@@ -159,7 +159,7 @@ class PermitsAhead(starmap):  # type: ignore[type-arg] # at run time it takes no
     # C:     if self.left <= 0:
     # C:         return None
     # C:     self.left -= 1
-    # C:     permit = LeasedPermit.__new__(LeasedPermit) if self._grant is None else LentPermit.__new__(LentPermit)
+    # C:     permit = LeasedPermit.__new__(LeasedPermit) if self._grant is None else LeasedHeldPermit.__new__(LeasedHeldPermit)
     # C:     permit._owner, permit._source, permit._grant = self._owner, self._owner, self._grant
     # C:     permit._granted_at, permit._generation = self._granted_at, self._generation
     # C:     return permit

@@ -13,7 +13,7 @@ from governor._units import Instant
 class Channel(Protocol):
     """The way to a holder. Messages arrive in order, or not at all. Neither method fails or waits."""
 
-    def lend_to(self, scope: str, generation: int, count: int, granted_at: Instant, breaker: int) -> None:
+    def lease_to(self, scope: str, generation: int, count: int, granted_at: Instant, breaker: int) -> None:
         """Tells the holder that it may use `count` permits more, of a generation of the circuit breaker."""
 
     def recall(self, scope: str, generation: int) -> None:
@@ -42,7 +42,7 @@ class RemoteHolder:
     def fill(self, now: Instant, count: int, breaker: int) -> None:
         """Adds permits, which the owner has accounted for before."""
         self.outstanding += count
-        self._channel.lend_to(self.scope, self.generation, count, now, breaker)
+        self._channel.lease_to(self.scope, self.generation, count, now, breaker)
 
     def recall(self, now: Instant) -> None:
         """Asks for what it holds, once."""

@@ -44,11 +44,11 @@ class LearnedRatePolicy(LimitPolicy):
     `gentle` is for a provider about which nothing is known. A `now` earlier than the latest one counts as the latest one.
     """
 
-    __slots__ = ("_filled_at", "_lent", "_tokens", "awaits_answers", "learner")
+    __slots__ = ("_filled_at", "_leased", "_tokens", "awaits_answers", "learner")
 
     state_type = LearnedRateState
     is_exact = False
-    lends = True
+    leases = True
 
     def __init__(self, now: Instant, *, gentle: bool = False) -> None:
         super().__init__(LearnedRate(gentle))
@@ -56,7 +56,7 @@ class LearnedRatePolicy(LimitPolicy):
         self.awaits_answers = gentle
         self._filled_at = now
         self._tokens = self._burst()
-        self._lent = 0
+        self._leased = 0
 
     @property
     def rate(self) -> float:
@@ -91,7 +91,7 @@ class LearnedRatePolicy(LimitPolicy):
 
     def earliest(self, now: Instant, request: Request, ahead: Request | None = None) -> Instant:
         """When the bucket has a token for it; a request of more than fits waits for a full bucket, and leaves a debt."""
-        before = (0 if ahead is None else ahead.cost) + self._lent
+        before = (0 if ahead is None else ahead.cost) + self._leased
         at = max(now, self._filled_at)
         return max(
             self._when(at, min(request.cost, self._burst()) + before),
@@ -129,36 +129,36 @@ class LearnedRatePolicy(LimitPolicy):
         copy = LearnedRatePolicy(now)
         copy.learner.rate = self.learner.rate
         copy.learner.window = self.learner.window.copy()
-        copy._tokens, copy._filled_at, copy._lent = self._tokens, self._filled_at, self._lent
+        copy._tokens, copy._filled_at, copy._leased = self._tokens, self._filled_at, self._leased
         return copy
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """At the rate of the moment, which does not fall without a denial."""
         at = max(now, self._filled_at)
-        needed = queued.cost + self._lent
+        needed = queued.cost + self._leased
         return max(0, self._when(at, needed) - now, self.learner.window.earliest(at, needed) - now)
 
     def available(self, now: Instant) -> int:
-        """Tokens in the bucket that are not lent."""
+        """Tokens in the bucket that are not leased."""
         at = max(now, self._filled_at)
-        return max(0, min(int(self._tokens_at(at) + _ROUNDING), self.learner.window.available(at)) - self._lent)
+        return max(0, min(int(self._tokens_at(at) + _ROUNDING), self.learner.window.available(at)) - self._leased)
 
-    lendable = available
+    leasable = available
 
-    def lend(self, now: Instant, count: int) -> None:
+    def lease(self, now: Instant, count: int) -> None:
         """Reserves their tokens."""
-        self._lent += count
+        self._leased += count
         self._look()
 
     def collect(self, now: Instant, used: int) -> None:
         """Takes their tokens."""
-        self._lent -= used
+        self._leased -= used
         if used:
             self._spend(now, used)
 
     def reclaim(self, now: Instant, count: int) -> None:
         """Frees their tokens."""
-        self._lent -= count
+        self._leased -= count
         self._look()
 
     def rests_at(self) -> Instant:
@@ -209,5 +209,5 @@ class LearnedRatePolicy(LimitPolicy):
 
     def _look(self) -> None:
         """Updates `ready`: when there is a token for one request."""
-        bucket = 0 if self._tokens - self._lent >= 1 - _ROUNDING else self._when(self._filled_at, 1 + self._lent)
-        self.ready = max(bucket, self.learner.window.earliest(Instant(0), 1 + self._lent))
+        bucket = 0 if self._tokens - self._leased >= 1 - _ROUNDING else self._when(self._filled_at, 1 + self._leased)
+        self.ready = max(bucket, self.learner.window.earliest(Instant(0), 1 + self._leased))

@@ -83,7 +83,7 @@ class RemainingPolicy(LimitPolicy):
     __slots__ = (
         "_begun",
         "_bounds",
-        "_lent",
+        "_leased",
         "_log",
         "_refill",
         "_reset",
@@ -95,14 +95,14 @@ class RemainingPolicy(LimitPolicy):
     )
 
     state_type = RemainingState
-    lends = True
+    leases = True
 
     def __init__(self, unit: str = REQUESTS, history: Iterable[tuple[Instant, int]] = ()) -> None:
         super().__init__(RemainingUnits(unit))
         self._unit = None if unit == REQUESTS else unit
-        #: Units granted so far and known to be used, or not lent.
+        #: Units granted so far and known to be used, or not leased.
         self._total = 0
-        self._lent = 0
+        self._leased = 0
         self._log = GrantLog()
         # In order of `until` and, strictly, of `total`: the first that has not ended is the strictest.
         self._bounds: list[Bound] = []
@@ -160,14 +160,14 @@ class RemainingPolicy(LimitPolicy):
         if until <= now:
             return True
         if refilled is not None and self._unit is not None:
-            line = log.lowest(now, since, counted, self._total + self._lent, *refilled)
+            line = log.lowest(now, since, counted, self._total + self._leased, *refilled)
             self._refill.keep(now, refilled, Bound(until, remaining * refilled.per + line, now))
             return False
         if implied_by is not None and limit is not None:
             # A reset that is a span begins when the answer was written, and has been taken to begin when it was read.
             begin = Instant(until - implied_by - 2 * RESOLUTION - min(now - since, RESOLUTION))
             # Calls in flight may be among those that were counted. Once they are answered, an answer tells.
-            if self._total + self._lent - log.before(begin, self._total) >= limit - remaining:
+            if self._total + self._leased - log.before(begin, self._total) >= limit - remaining:
                 return False
         if abs(until - self._reset) > RESOLUTION:
             self._reset, self._spread = until, spread
@@ -193,7 +193,7 @@ class RemainingPolicy(LimitPolicy):
 
     def oldest(self, units: int, until: Instant | None = None) -> Instant:
         """The grant of the oldest of so many units that were granted last, or last until then; `NEVER` if it is not known."""
-        total = self._total + self._lent
+        total = self._total + self._leased
         return self._log.oldest(units, total if until is None else self._log.before(Instant(until + 1), total))
 
     def slides(self, now: Instant, said: Said, span: Duration) -> StrictWindowState:
@@ -202,7 +202,7 @@ class RemainingPolicy(LimitPolicy):
         self._resets = [one for one in self._resets if one[1] != said[1]]
         self._bounds = [bound for bound in self._bounds if bound.said != said and bound.said is not None]
         self._look()
-        return self._log.uses(Instant(now - span - DEFAULT_MARGIN), self._total + self._lent)
+        return self._log.uses(Instant(now - span - DEFAULT_MARGIN), self._total + self._leased)
 
     # The admission contract.
 
@@ -211,7 +211,7 @@ class RemainingPolicy(LimitPolicy):
         cost = request.amount(self._unit)
         if not cost or not (self._bounds or self._refill.bounds):
             return now
-        needed = self._total + self._lent + cost + (0 if ahead is None else ahead.amount(self._unit))
+        needed = self._total + self._leased + cost + (0 if ahead is None else ahead.amount(self._unit))
         return self._refill.earliest(earliest(self._bounds, now, needed), needed)
 
     def commit(self, now: Instant, request: Request) -> int:
@@ -225,7 +225,7 @@ class RemainingPolicy(LimitPolicy):
             bounds = self._bounds
             while bounds and bounds[0].until <= now:
                 del bounds[0]
-            if bounds and self._total + self._lent >= bounds[0].total:
+            if bounds and self._total + self._leased >= bounds[0].total:
                 self._look()
         return 0
 
@@ -244,7 +244,7 @@ class RemainingPolicy(LimitPolicy):
         del self._resets[:passed]
         until = Instant(begin + self._window)
         if until > now:
-            self._begun = Bound(until, self._total + self._lent + amount, now)
+            self._begun = Bound(until, self._total + self._leased + amount, now)
             self._keep(now, self._begun)
 
     def record(self, now: Instant, grant: Grant, result: Result) -> None:
@@ -281,8 +281,8 @@ class RemainingPolicy(LimitPolicy):
         self._look()
 
     def forecast(self, now: Instant) -> "RemainingForecast":
-        """A copy, in which lent units are used."""
-        return RemainingForecast(self._bounds, self._refill, self._total + self._lent, self._unit)
+        """A copy, in which leased units are used."""
+        return RemainingForecast(self._bounds, self._refill, self._total + self._leased, self._unit)
 
     def max_hold(self, now: Instant, queued: Request, largest: Request) -> int:
         """Until the last bound that has no room for all of them."""
@@ -290,38 +290,38 @@ class RemainingPolicy(LimitPolicy):
 
     def available(self, now: Instant) -> int:
         """Units that can be granted at `now`; a very large number without a bound."""
-        bound = next((bound.total - self._total - self._lent for bound in self._bounds if bound.until > now), _UNBOUNDED)
+        bound = next((bound.total - self._total - self._leased for bound in self._bounds if bound.until > now), _UNBOUNDED)
         begun = next((amount for at, amount in reversed(self._resets) if at <= now < at + self._window), _UNBOUNDED)
         most = self._refill.most(now)
-        return max(0, min(bound, begun, _UNBOUNDED if most is None else most - self._total - self._lent))
+        return max(0, min(bound, begun, _UNBOUNDED if most is None else most - self._total - self._leased))
 
     # Granting ahead.
 
-    def lendable(self, now: Instant) -> int:
+    def leasable(self, now: Instant) -> int:
         """All that is available: each use is counted in full while it is outstanding."""
         return self.available(now)
 
-    def lend(self, now: Instant, count: int) -> None:
-        """The answers to lent requests refer to this instant: they are sent in the order in which they were lent."""
+    def lease(self, now: Instant, count: int) -> None:
+        """The answers to leased requests refer to this instant: they are sent in the order in which they were leased."""
         if self._resets and now >= self._resets[0][0]:
             self._renew(now)
         self._log.note(now, self._total)
-        self._lent += count
+        self._leased += count
         self._look()
 
     def collect(self, now: Instant, used: int) -> None:
         """Counts them as used."""
-        self._lent -= used
+        self._leased -= used
         self._total += used
 
     def reclaim(self, now: Instant, count: int) -> None:
         """They were never used."""
-        self._lent -= count
+        self._leased -= count
         self._look()
 
     def _look(self) -> None:
         """Updates `ready`: the reset of the last bound that has no room for one request."""
-        self.ready = 0 if self._unit is not None else earliest(self._bounds, Instant(0), self._total + self._lent + 1)
+        self.ready = 0 if self._unit is not None else earliest(self._bounds, Instant(0), self._total + self._leased + 1)
 
     # State.
 
@@ -334,7 +334,7 @@ class RemainingPolicy(LimitPolicy):
         self.restore(before.state())
 
     def state(self) -> RemainingState:
-        """The state as a frozen record, for `restore`. Lent units are none of it."""
+        """The state as a frozen record, for `restore`. Leased units are none of it."""
         log, refill = self._log.state(), self._refill
         return RemainingState(self.unit, self._total, tuple(self._bounds), log, refill.rate, tuple(refill.bounds))
 

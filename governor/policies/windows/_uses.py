@@ -42,7 +42,7 @@ class WindowUses(LimitFields):
     _newest_at: int
     #: None stands for requests.
     _unit: str | None
-    #: The units on the way, with those that are lent.
+    #: The units on the way, with those that are leased.
     moving: int
     ready: int
 

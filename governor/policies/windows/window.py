@@ -25,8 +25,8 @@ from governor.policies._window_forecast import WindowForecast
 from governor.policies.arrivals import Arrivals, Ending, arrived
 from governor.policies.contract import REQUESTS, Grant, Request, Result
 from governor.policies.lost_calls import LostCalls
-from governor.policies.windows._lent_calls import LentBatchState, LentCalls
-from governor.policies.windows._lent_units import LentUnits
+from governor.policies.windows._leased_calls import LeasedBatchState, LeasedCalls
+from governor.policies.windows._leased_units import LeasedUnits
 from governor.policies.windows.parameters import StrictWindow
 
 
@@ -36,10 +36,10 @@ class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
     arrived: SlidingLogState
     on_the_way: tuple[tuple[Instant, int], ...] = ()
     latest: Instant = Instant(-1)
-    lent: tuple[LentBatchState, ...] = ()
+    leased: tuple[LeasedBatchState, ...] = ()
 
 
-class StrictWindowPolicy(LentUnits):
+class StrictWindowPolicy(LeasedUnits):
     """The state machine: units on the way by the instant of their grant, and a sliding log of uses that have arrived.
 
     It counts by outcome unless `assume` says otherwise.
@@ -66,7 +66,7 @@ class StrictWindowPolicy(LentUnits):
         self._newest_at = -1
         self.moving = 0
         self._out = 0
-        self._lent = LentCalls()
+        self._leased = LeasedCalls()
         self._due = NEVER
         self._latest = -1
 
@@ -129,7 +129,7 @@ class StrictWindowPolicy(LentUnits):
             grant.answered_at is None and (grant.ending is Ending.ANSWERED or grant.ending is Ending.REJECTED)
         ):
             self._land(now, grant)
-        elif grant.ahead and grant.answered_at is None and self._lent.follows(grant.granted_at):
+        elif grant.ahead and grant.answered_at is None and self._leased.follows(grant.granted_at):
             # It may have been used just now. Other outcomes must not take it for arrived: it is dated by itself.
             cost = min(grant.request.amount(self._unit), self._max_used)
             self._arrive(now)
@@ -232,7 +232,7 @@ class StrictWindowPolicy(LentUnits):
         if change < 0:
             (self._drop if grant.ahead else self._remove)(grant, -change)
         elif more > 0 and grant.ahead and (self._by_outcome or grant.answered_at is None):
-            self._lent.follow(self._batch(grant.granted_at), self._begin(now, more), more)
+            self._leased.follow(self._batch(grant.granted_at), self._begin(now, more), more)
         elif more > 0 and (self._by_outcome or grant.answered_at is None) and grant.granted_at in self._on_the_way:
             self._on_the_way[grant.granted_at] += more
             self.moving += more
@@ -253,7 +253,7 @@ class StrictWindowPolicy(LentUnits):
         return max(0, self._amount - used)
 
     def rests_at(self) -> Instant:
-        """When the window is empty; `NEVER` while units are lent, and by outcome while a call is in flight."""
+        """When the window is empty; `NEVER` while units are leased, and by outcome while a call is in flight."""
         if self._out:
             return NEVER
         if not self.moving:
@@ -267,7 +267,7 @@ class StrictWindowPolicy(LentUnits):
 
         What is known to be `lost` besides had arrived, or is on the way since the last of its grants.
         """
-        self._lent.clear()
+        self._leased.clear()
         if lost is not None:
             self._arrive(max(lost.seen, lost.at))
             gone = self.moving + lost.units
@@ -296,7 +296,7 @@ class StrictWindowPolicy(LentUnits):
         """
         self.restore(before.state())
         if self._by_outcome != before._by_outcome:
-            self._lent.clear()
+            self._leased.clear()
         if self._by_outcome and not before._by_outcome:
             for granted, units in sorted(self._on_the_way.items()):
                 self._log.add(Instant(granted + before._margin), units)
@@ -307,7 +307,7 @@ class StrictWindowPolicy(LentUnits):
     def state(self) -> StrictWindowState:
         """The uses in the window."""
         moving = tuple((Instant(granted), units) for granted, units in sorted(self._on_the_way.items()))
-        return StrictWindowState(self._log.state(), moving, Instant(self._latest), self._lent.state())
+        return StrictWindowState(self._log.state(), moving, Instant(self._latest), self._leased.state())
 
     def restore(self, state: StrictWindowState) -> None:
         """See `LimitPolicy.restore`."""
@@ -316,7 +316,7 @@ class StrictWindowPolicy(LentUnits):
         self._newest = 0
         self.moving = sum(self._earlier.values())
         self._out = 0
-        self._lent.restore(state.lent)
+        self._leased.restore(state.leased)
         self._latest = state.latest
         if not self._by_outcome and self._on_the_way:
             self._due = min(self._on_the_way) + self._margin

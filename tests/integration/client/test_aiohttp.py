@@ -168,10 +168,10 @@ async def test_what_the_headers_of_a_session_say_counts_as_what_those_of_a_call_
 async def test_a_denial_of_another_governed_call_within_a_call_is_an_error_of_aiohttp(
     governor: Governor, provider: Provider
 ) -> None:
-    async def refuse(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    async def deny(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         raise RateLimited("tokens", Reason.RATE_LIMIT, 1.0)
 
-    async with govern(ClientSession(middlewares=(refuse,)), "weather", governor=governor, govern_loopback=True) as session:
+    async with govern(ClientSession(middlewares=(deny,)), "weather", governor=governor, govern_loopback=True) as session:
         with pytest.raises(aiohttp.ClientError) as raised:
             await session.get(provider.at("/", status(200)))
 

@@ -268,7 +268,7 @@ async def test_a_server_that_asks_for_more_time_than_the_caller_has_ends_the_ret
 
 
 @pytest.mark.promise("R50")
-async def test_a_permit_that_would_come_too_late_is_refused_at_once(settings: Callable[..., Config], site: "Site") -> None:
+async def test_a_permit_that_would_come_too_late_is_denied_at_once(settings: Callable[..., Config], site: "Site") -> None:
     url = site.at("/", 200)
     async with Governor(settings(limits=["1/hour"])) as governor, client_under(governor) as client:
         await client.aget(url)
@@ -281,7 +281,7 @@ async def test_a_permit_that_would_come_too_late_is_refused_at_once(settings: Ca
 
 
 @pytest.mark.promise("R50")
-def test_a_permit_that_would_come_too_late_is_refused_at_once_for_blocking_callers_too(
+def test_a_permit_that_would_come_too_late_is_denied_at_once_for_blocking_callers_too(
     settings: Callable[..., Config], site: "Site"
 ) -> None:
     url = site.at("/", 200)

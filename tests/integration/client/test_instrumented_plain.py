@@ -46,7 +46,7 @@ def url() -> Iterator[str]:
 
 def permits(governor: Governor) -> int:
     """The permits that are granted ahead."""
-    return len(actor_of(governor, "weather", "GET").lender.holder)
+    return len(actor_of(governor, "weather", "GET").leasing.holder)
 
 
 class Through(httpx2.BaseTransport):

@@ -75,7 +75,7 @@ def test_the_retries_of_urllib3_beneath_are_not_applied(
 
 @pytest.mark.promise("R05")
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_post_that_was_refused_unprocessed_is_sent_again(
+def test_a_post_that_was_rejected_unprocessed_is_sent_again(
     session: requests.Session, site: "Site", handlers: "type[Handlers]", status: int
 ) -> None:
     response = session.post(site.at("/", handlers.headers(status, retry_after="0"), 200), json={"a": 1})

@@ -4,7 +4,7 @@ It reads a line for each thing to do, and prints a line when it is done:
 
     call SCOPE STATUS TIMES     so many permits, each with this outcome
     left SCOPE UNITS            a permit, whose answer says that so many units are left for 10 minutes
-    refuse SCOPE TIMES          so many asks that are refused
+    deny SCOPE TIMES          so many asks that are denied
     wait SCOPE TIMES            so many threads wait for a permit, and say in the end what they got
     visit GROUP CALLER TIMES    so many requests of a client to a group of our own endpoints
 """
@@ -35,7 +35,7 @@ def obey() -> None:
                 assert isinstance(permit, Permit), permit
                 permit.hints((Hint("requests", remaining=int(units), reset=Duration(600 * SECOND)),))
                 permit.record(status=200)
-            case ["refuse", scope, times]:
+            case ["deny", scope, times]:
                 for _ in range(int(times)):
                     assert isinstance(default().try_permit(*scope.split(":")), Denied)
             case ["wait", scope, times]:

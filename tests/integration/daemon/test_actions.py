@@ -67,7 +67,7 @@ def test_a_scope_is_paused_and_resumed(administered: Daemon) -> None:
     with listening(administered.url) as events:
         paused = act(administered, BREAKER, {"scope": "outbound:weather:get", "open_for": "5m"})
         until(events, "breaker_changed", scope="weather:get", before="closed", after="open")
-        administered.do("refuse", "weather:get", "1")
+        administered.do("deny", "weather:get", "1")
         open_ = breaker(administered, "weather:get")
         conditions = administered.status()["conditions"]
         resumed = act(administered, BREAKER, {"scope": "weather:get", "open_for": None})

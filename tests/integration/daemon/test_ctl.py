@@ -25,8 +25,8 @@ def test_a_provider_is_closed_with_scopes_that_begin_later_and_opened(start: Sta
     daemon.do("call", "weather:get", "200", "1")
 
     assert (0, "weather is closed for 10m.\n", "") == ctl(daemon, "close", "weather", "--for", "10m")
-    daemon.do("refuse", "weather:get", "1")
-    daemon.do("refuse", "weather:delete", "1")
+    daemon.do("deny", "weather:get", "1")
+    daemon.do("deny", "weather:delete", "1")
     daemon.do("call", "elsewhere:get", "200", "1")
     denial = daemon.status()["scopes"]["outbound:weather:delete"]["denial"]
     assert (0, "Weather is open.\n", "") == ctl(daemon, "open", "Weather")
@@ -42,7 +42,7 @@ def test_a_scope_is_closed_and_opened(start: Start) -> None:
     daemon.do("call", "weather:get", "200", "1")
 
     assert 0 == ctl(daemon, "close", "weather:get")[0]
-    daemon.do("refuse", "weather:get", "1")
+    daemon.do("deny", "weather:get", "1")
     daemon.do("call", "weather:post", "200", "1")
     assert 0 == ctl(daemon, "open", "weather:get")[0]
     daemon.do("call", "weather:get", "200", "1")
@@ -51,14 +51,14 @@ def test_a_scope_is_closed_and_opened(start: Start) -> None:
 def test_reset_forgets_what_the_server_has_rejected(start: Start) -> None:
     daemon = start("--admin-token", TOKEN)
     daemon.do("call", "weather:get", "403", "10")
-    daemon.do("refuse", "weather:get", "1")
+    daemon.do("deny", "weather:get", "1")
     condition = daemon.status()["conditions"][0]
 
     assert (0, "weather:get is reset.\n", "") == ctl(daemon, "reset", "weather:get")
     daemon.do("call", "weather:get", "403", "9")
     assert 0 == ctl(daemon, "reset", "weather")[0]
     daemon.do("call", "weather:get", "403", "10")
-    daemon.do("refuse", "weather:get", "1")
+    daemon.do("deny", "weather:get", "1")
     assert "denies calls: too many calls rejected by the server" in condition["summary"]
 
 
@@ -66,7 +66,7 @@ def test_reset_forgets_what_the_server_has_said_of_its_limits(start: Start) -> N
     daemon = start("--admin-token", TOKEN)
     daemon.do("left", "weather:get", "2")
     daemon.do("call", "weather:post", "200", "2")
-    daemon.do("refuse", "weather:get", "1")
+    daemon.do("deny", "weather:get", "1")
 
     assert 0 == ctl(daemon, "reset", "weather")[0]
     daemon.do("call", "weather:get", "200", "10")

@@ -54,13 +54,13 @@ def test_a_flood_of_refusals_is_sampled_and_counted_in_full(start: Start) -> Non
     daemon.do("call", "scarce", "200", "1")
     with listening(daemon.url) as events:
         until(events, "snapshot")
-        daemon.do("refuse", "scarce", "5000")
-        refused = until(events, "call_denied")[-1][1]
+        daemon.do("deny", "scarce", "5000")
+        denied = until(events, "call_denied")[-1][1]
         daemon.do("call", "weather:get", "500", "2")
         heard = until(events, "breaker_changed")
         status = until(events, "changes")[-1][1]
 
-    assert ("scarce", "rate_limit_exceeded") == (refused["scope"], refused["reason"])
+    assert ("scarce", "rate_limit_exceeded") == (denied["scope"], denied["reason"])
     assert len([data for kind, data in heard if kind == "call_denied"]) < 100
     assert 5000 == status["global"]["denied"]["rate_limit_exceeded"]
     assert 0 == status["global"]["hooks_failed"]

@@ -17,7 +17,7 @@ def test_status_metrics_and_prometheus_tell_the_same(start: Start) -> None:
     daemon.do("call", "weather:get", "200", "3")
     daemon.do("call", "weather:post", "404", "2")
     daemon.do("call", "scarce", "200", "1")
-    daemon.do("refuse", "scarce", "4")
+    daemon.do("deny", "scarce", "4")
 
     status = daemon.status()
     report = daemon.get(f"{API}/metrics/weather").json()
@@ -35,7 +35,7 @@ def test_status_metrics_and_prometheus_tell_the_same(start: Start) -> None:
 
 
 @pytest.mark.promise("R33")
-def test_a_request_by_another_name_is_refused_unless_the_name_is_allowed(start: Start) -> None:
+def test_a_request_by_another_name_is_rejected_unless_the_name_is_allowed(start: Start) -> None:
     daemon = start("--allow-host", "governor.internal")
     answers = [daemon.get("/health", headers={"Host": host}).status_code for host in ("governor.internal:8787", "evil.example")]
 

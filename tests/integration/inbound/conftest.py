@@ -25,7 +25,7 @@ from tests.support.waits import PATIENCE
 App = Any
 
 
-class Door:
+class Served:
     """A server that has started, and the middleware in it."""
 
     def __init__(self, port: int, governor: Governor, middleware: TrafficControlMiddleware, app: "Application") -> None:
@@ -110,7 +110,7 @@ DEFAULT: Mapping[str, object] = {
 
 
 @pytest.fixture
-def serve(loop: str) -> Iterator[Callable[..., Door]]:
+def serve(loop: str) -> Iterator[Callable[..., Served]]:
     """Starts servers, which are gone in the end."""
     with ExitStack() as stack:
 
@@ -121,7 +121,7 @@ def serve(loop: str) -> Iterator[Callable[..., Door]]:
             around: Callable[[App], App] = lambda app: app,
             root_path: str = "",
             **inbound: object,
-        ) -> Door:
+        ) -> Served:
             config = Config.from_mapping({"inbound": {"preset": "venom", "default": {**DEFAULT, **(default or {})}, **inbound}})
             governor = Governor(config, clock=clock)
             app = Application(governor)
@@ -136,8 +136,8 @@ def serve(loop: str) -> Iterator[Callable[..., Door]]:
                 h11_max_incomplete_event_size=1_000_000,
             )
             port, stop = stack.enter_context(server)
-            door = Door(port, governor, middleware, app)
-            door.stop = stop
-            return door
+            served = Served(port, governor, middleware, app)
+            served.stop = stop
+            return served
 
         yield start

@@ -119,17 +119,17 @@ def starlette() -> Starlette:
 )
 def test_each_client_has_the_limit_of_the_endpoint(start: Started, make: Callable[[], Any], path: str) -> None:
     client = start(make())
-    refused = [client.get(path, headers={"x-actor": "ann"}) for _ in range(3)][-1]
+    denied = [client.get(path, headers={"x-actor": "ann"}) for _ in range(3)][-1]
 
     assert (429, "43200", "application/problem+json") == (
-        refused.status_code,
-        refused.headers["retry-after"],
-        refused.headers["content-type"],
+        denied.status_code,
+        denied.headers["retry-after"],
+        denied.headers["content-type"],
     )
     assert ("rate_limit_exceeded", 43200, True) == (
-        refused.json()["error"],
-        refused.json()["retry_after_seconds"],
-        refused.headers["ratelimit-policy"].startswith('"client";q=2;w=86400;pk='),
+        denied.json()["error"],
+        denied.json()["retry_after_seconds"],
+        denied.headers["ratelimit-policy"].startswith('"client";q=2;w=86400;pk='),
     )
     assert [200, 200, 429] == statuses(client, path, actor="bob")
     assert [404] == statuses(client, "/nothing", 1)
@@ -218,7 +218,7 @@ def test_requests_in_flight_end_with_their_answers(start: Started, governor: Gov
     assert ([200, 200], [200], [1, 1, 1, 1]) == (first, statuses(client, "/stream", 1), inside)
 
 
-def test_a_websocket_is_refused_in_its_handshake(start: Started) -> None:
+def test_a_websocket_is_denied_in_its_handshake(start: Started) -> None:
     app = FastAPI()
 
     @app.websocket("/talk")
@@ -229,10 +229,10 @@ def test_a_websocket_is_refused_in_its_handshake(start: Started) -> None:
     client = start(app)
     with client.websocket_connect("/talk") as websocket:
         said = websocket.receive_text()
-    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/talk"):
+    with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/talk"):
         pass
 
-    assert ("yes", 429) == (said, refused.value.status_code)
+    assert ("yes", 429) == (said, denied.value.status_code)
 
 
 def test_a_refusal_comes_through_other_middleware_and_browsers_can_read_it(governor: Governor) -> None:
@@ -246,12 +246,12 @@ def test_a_refusal_comes_through_other_middleware_and_browsers_can_read_it(gover
     fields = ["Retry-After", "RateLimit", "RateLimit-Policy"]
     app.add_middleware(CORSMiddleware, allow_origins=["https://a.example"], expose_headers=fields)
     with TestClient(app) as client:
-        refused = [client.get("/async", headers={"origin": "https://a.example"}) for _ in range(3)][-1]
+        denied = [client.get("/async", headers={"origin": "https://a.example"}) for _ in range(3)][-1]
 
     assert (429, "https://a.example", ", ".join(fields)) == (
-        refused.status_code,
-        refused.headers["access-control-allow-origin"],
-        refused.headers["access-control-expose-headers"],
+        denied.status_code,
+        denied.headers["access-control-allow-origin"],
+        denied.headers["access-control-expose-headers"],
     )
 
 
@@ -303,7 +303,7 @@ def test_without_the_middleware_it_says_what_is_missing() -> None:
         (lambda: limit("5/minute")(generating), "dependency"),
     ],
 )
-def test_what_cannot_be_a_limit_is_refused_when_it_is_made(make: Callable[[], object], what: str) -> None:
+def test_what_cannot_be_a_limit_is_rejected_when_it_is_made(make: Callable[[], object], what: str) -> None:
     with pytest.raises((ConfigError, UsageError), match=what):
         make()
 

@@ -80,10 +80,10 @@ async def test_fastapi() -> None:
 
     async with alive(app) as client:
         answer = (await client.get("/items/1", headers={"X-Actor": "ann", "Actor": "ann"})).json()
-        refused = await statuses(client, 2, "/items/2", **{"X-Actor": "ann"})
+        denied = await statuses(client, 2, "/items/2", **{"X-Actor": "ann"})
         free = await statuses(client, 5, "/docs")
 
-    assert ({"item": "1", "actor": "ann"}, [200, 429], 5 * [200], ["1", "2"]) == (answer, refused, free, done)
+    assert ({"item": "1", "actor": "ann"}, [200, 429], 5 * [200], ["1", "2"]) == (answer, denied, free, done)
 
 
 async def test_around_a_mounted_application_the_whole_path_counts() -> None:

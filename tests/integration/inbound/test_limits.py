@@ -15,13 +15,13 @@ Serve = Callable[..., Any]
 
 @pytest.mark.promise("R21")
 def test_the_actor_counts_before_the_session_and_that_before_the_address(serve: Serve) -> None:
-    door = serve(clock=ManualClock())
+    served = serve(clock=ManualClock())
 
-    assert [200, 200, 429] == door.statuses(3, X_Actor="ann", X_User_Id="uma", X_Session_Id="s")
-    assert [200, 200, 429] == door.statuses(3, X_User_Id="uma", X_Session_Id="s")
-    assert [200, 200, 429] == door.statuses(3, X_Session_Id="s")
-    assert [200, 200, 429] == door.statuses(3)
-    assert [429] == door.statuses(1, X_Actor="", X_Session_Id="s")
+    assert [200, 200, 429] == served.statuses(3, X_Actor="ann", X_User_Id="uma", X_Session_Id="s")
+    assert [200, 200, 429] == served.statuses(3, X_User_Id="uma", X_Session_Id="s")
+    assert [200, 200, 429] == served.statuses(3, X_Session_Id="s")
+    assert [200, 200, 429] == served.statuses(3)
+    assert [429] == served.statuses(1, X_Actor="", X_Session_Id="s")
 
 
 @pytest.mark.promise("R20")
@@ -30,29 +30,29 @@ def test_the_longest_prefix_decides_at_the_border_of_a_segment(serve: Serve) -> 
         name: {"limits": [f"1/day burst {burst}"]}
         for name, burst in (("models", 3), ("models_introspection", 1), ("chat", 4), ("default", 2))
     }
-    door = serve(groups.pop("default"), clock=ManualClock(), **groups)
+    served = serve(groups.pop("default"), clock=ManualClock(), **groups)
 
-    assert [200, 429] == door.statuses(2, "/api/v1/models/introspection?x=/api/v1/chat")
-    assert [200, 200, 200, 429] == door.statuses(4, "/api/v1/models/42")
-    assert [200, 200, 429] == door.statuses(3, "/api/v1/chatter")
-    assert [200, 200, 200, 200, 429] == door.statuses(5, "/api/v1/chat")
+    assert [200, 429] == served.statuses(2, "/api/v1/models/introspection?x=/api/v1/chat")
+    assert [200, 200, 200, 429] == served.statuses(4, "/api/v1/models/42")
+    assert [200, 200, 429] == served.statuses(3, "/api/v1/chatter")
+    assert [200, 200, 200, 200, 429] == served.statuses(5, "/api/v1/chat")
 
 
 @pytest.mark.promise("R21")
 def test_a_flood_of_one_actor_leaves_a_second_one_alone(serve: Serve) -> None:
-    door = serve(clock=ManualClock())
-    flood = door.statuses(50, X_Actor="ann")
+    served = serve(clock=ManualClock())
+    flood = served.statuses(50, X_Actor="ann")
 
     assert (2, 48) == (flood.count(200), flood.count(429))
-    assert [200, 200, 429] == door.statuses(3, X_Actor="bob")
-    assert 48 + 1 == door.governor.statistics().groups["default"].counters.denied["rate_limit_exceeded"]
+    assert [200, 200, 429] == served.statuses(3, X_Actor="bob")
+    assert 48 + 1 == served.governor.statistics().groups["default"].counters.denied["rate_limit_exceeded"]
 
 
 @pytest.mark.promise("R22")
 def test_a_refusal_is_what_the_standards_say(serve: Serve) -> None:
-    door = serve({"limits": ["12/minute burst 2"]}, clock=ManualClock())
-    door.statuses(2, X_Actor="ann")
-    response = door.ask(headers={"X-Actor": "ann"})
+    served = serve({"limits": ["12/minute burst 2"]}, clock=ManualClock())
+    served.statuses(2, X_Actor="ann")
+    response = served.ask(headers={"X-Actor": "ann"})
     problem = json.loads(response.body)
     policy: Any = http_sf.parse(response.headers["RateLimit-Policy"].encode(), tltype="list")
 
@@ -69,32 +69,32 @@ def test_a_refusal_is_what_the_standards_say(serve: Serve) -> None:
 @pytest.mark.promise("R22")
 def test_a_client_that_waits_for_retry_after_gets_in(serve: Serve) -> None:
     clock = ManualClock()
-    door = serve({"limits": ["12/minute burst 2"]}, clock=clock)
-    door.statuses(2)
-    wait = int(door.ask().headers["Retry-After"])
+    served = serve({"limits": ["12/minute burst 2"]}, clock=clock)
+    served.statuses(2)
+    wait = int(served.ask().headers["Retry-After"])
     clock.advance(wait - 1e-6)
-    early = door.statuses(1)
+    early = served.statuses(1)
     clock.advance(1e-6)
 
-    assert ([429], [200, 429]) == (early, door.statuses(2))
+    assert ([429], [200, 429]) == (early, served.statuses(2))
 
 
 @pytest.mark.promise("R22")
 def test_and_so_it_is_by_the_clock_on_the_wall(serve: Serve) -> None:
-    door = serve({"limits": ["1/s burst 1"]})
-    first, refused = door.ask(), door.ask()
+    served = serve({"limits": ["1/s burst 1"]})
+    first, denied = served.ask(), served.ask()
     began = monotonic()
-    sleep(int(refused.headers["Retry-After"]))
+    sleep(int(denied.headers["Retry-After"]))
     waited = monotonic() - began
 
-    assert (200, 429, 200) == (first.status, refused.status, door.ask().status)
+    assert (200, 429, 200) == (first.status, denied.status, served.ask().status)
     assert waited >= 1
 
 
 @pytest.mark.promise("R24")
 def test_a_new_actor_for_every_request_meets_the_ceiling_of_the_address(serve: Serve) -> None:
-    door = serve({"address_limits": ["1/day burst 10"]}, clock=ManualClock())
-    responses = [door.ask(headers={"X-Actor": f"actor{number}", "X-Session-Id": f"session{number}"}) for number in range(20)]
+    served = serve({"address_limits": ["1/day burst 10"]}, clock=ManualClock())
+    responses = [served.ask(headers={"X-Actor": f"actor{number}", "X-Session-Id": f"session{number}"}) for number in range(20)]
 
     assert 10 * [200] + 10 * [429] == [response.status for response in responses]
     assert ["address"] == json.loads(responses[-1].body)["violated-policies"]
@@ -103,31 +103,33 @@ def test_a_new_actor_for_every_request_meets_the_ceiling_of_the_address(serve: S
 @pytest.mark.promise("R24")
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
 def test_what_an_untrusted_peer_says_of_its_address_changes_nothing(serve: Serve, header: str) -> None:
-    door = serve(clock=ManualClock(), trusted_proxies=["10.0.0.0/8"])
+    served = serve(clock=ManualClock(), trusted_proxies=["10.0.0.0/8"])
     said = [f"{'for=' if header == 'Forwarded' else ''}198.51.100.{number}" for number in range(3)]
 
-    assert [200, 200, 429] == [door.ask(headers={header: one}).status for one in said]
+    assert [200, 200, 429] == [served.ask(headers={header: one}).status for one in said]
 
 
 @pytest.mark.promise("R24")
 def test_behind_a_trusted_proxy_it_is_the_last_address_that_is_not_ours(serve: Serve) -> None:
-    door = serve(clock=ManualClock(), trusted_proxies=["127.0.0.0/8", "10.0.0.0/8"])
-    forged = [door.ask(headers={"X-Forwarded-For": f"1.1.1.{number}, 198.51.100.1, 10.0.0.9"}).status for number in range(3)]
+    served = serve(clock=ManualClock(), trusted_proxies=["127.0.0.0/8", "10.0.0.0/8"])
+    forged = [served.ask(headers={"X-Forwarded-For": f"1.1.1.{number}, 198.51.100.1, 10.0.0.9"}).status for number in range(3)]
 
     assert [200, 200, 429] == forged
-    assert [200, 200, 429] == door.statuses(3, X_Forwarded_For="198.51.100.2")
-    assert [200, 200, 429] == door.statuses(3, Forwarded='for="[2001:db8:0:1::5]:80"')
-    assert [429] == door.statuses(1, Forwarded='for="[2001:db8:0:1::6]:81"')
+    assert [200, 200, 429] == served.statuses(3, X_Forwarded_For="198.51.100.2")
+    assert [200, 200, 429] == served.statuses(3, Forwarded='for="[2001:db8:0:1::5]:80"')
+    assert [429] == served.statuses(1, Forwarded='for="[2001:db8:0:1::6]:81"')
 
 
 @pytest.mark.promise("R24")
 def test_whatever_stands_in_a_header_its_sender_is_one_caller(serve: Serve) -> None:
-    door = serve(clock=ManualClock(), trusted_proxies=["127.0.0.1"])
+    served = serve(clock=ManualClock(), trusted_proxies=["127.0.0.1"])
     odd = [b"a" * 65_536, b"\xff\xfe\x80", b'a,b;c="d"\te', b'""']
     named = [
-        [door.ask(headers={header: value}).status for _ in range(3)] for header in ("X-Actor", "X-Session-Id") for value in odd
+        [served.ask(headers={header: value}).status for _ in range(3)]
+        for header in ("X-Actor", "X-Session-Id")
+        for value in odd
     ]
-    unreadable = [door.ask(headers={header: value}).status for header in ("X-Forwarded-For", "Forwarded") for value in odd]
+    unreadable = [served.ask(headers={header: value}).status for header in ("X-Forwarded-For", "Forwarded") for value in odd]
 
     assert 8 * [[200, 200, 429]] == named
     assert [200, 200] + 6 * [429] == unreadable
@@ -135,7 +137,7 @@ def test_whatever_stands_in_a_header_its_sender_is_one_caller(serve: Serve) -> N
 
 @pytest.mark.promise("R20", "R24")
 def test_no_spelling_of_a_path_escapes_its_limit(serve: Serve) -> None:
-    door = serve({"limits": ["1/day burst 100"]}, clock=ManualClock(), models_introspection={"limits": ["1/day burst 1"]})
+    served = serve({"limits": ["1/day burst 100"]}, clock=ManualClock(), models_introspection={"limits": ["1/day burst 1"]})
     plain = "/api/v1/models/introspection"
     spellings = [
         "/api/v1/models//introspection",
@@ -151,14 +153,14 @@ def test_no_spelling_of_a_path_escapes_its_limit(serve: Serve) -> None:
         "/health/../api/v1/models/introspection",
     ]
 
-    assert [200] == door.statuses(1, plain)
-    assert len(spellings) * [429] == [door.ask(path).status for path in spellings]
+    assert [200] == served.statuses(1, plain)
+    assert len(spellings) * [429] == [served.ask(path).status for path in spellings]
 
 
 @pytest.mark.promise("R22")
 def test_announced_quotas_count_down(serve: Serve) -> None:
-    door = serve(clock=ManualClock(), announce=True)
-    responses = [door.ask() for _ in range(3)]
+    served = serve(clock=ManualClock(), announce=True)
+    responses = [served.ask() for _ in range(3)]
 
     assert [(200, '"client";r=1;t=1'), (200, '"client";r=0;t=2'), (429, '"client";r=0;t=1')] == [
         (response.status, response.headers["RateLimit"]) for response in responses

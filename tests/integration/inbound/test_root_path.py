@@ -29,10 +29,10 @@ FREE, LOGIN, FEED, DEFAULT = 6 * [200], 2 * [200] + 4 * [429], 4 * [200] + 2 * [
 
 
 def test_uvicorn_puts_the_root_path_in_front(serve: Serve) -> None:
-    door = serve({"limits": ["3/day burst 3"]}, clock=ManualClock(), root_path="/svc", **INBOUND)
+    served = serve({"limits": ["3/day burst 3"]}, clock=ManualClock(), root_path="/svc", **INBOUND)
 
     assert (FREE, LOGIN, FEED, DEFAULT) == tuple(
-        door.statuses(6, path) for path in ("/health", "/api/login", "/api/feed", "/svc/health")
+        served.statuses(6, path) for path in ("/health", "/api/login", "/api/feed", "/svc/health")
     )
 
 

@@ -17,32 +17,32 @@ pytestmark = pytest.mark.promise("R25")
 Serve = Callable[..., Any]
 
 
-def upgrade(door: Any) -> Any:
-    return connect(f"ws://127.0.0.1:{door.port}/echo", subprotocols=["echo"], proxy=None)  # type: ignore[list-item]  # its own type of text
+def upgrade(served: Any) -> Any:
+    return connect(f"ws://127.0.0.1:{served.port}/echo", subprotocols=["echo"], proxy=None)  # type: ignore[list-item]  # its own type of text
 
 
-def refusal(door: Any) -> Any:
+def refusal(served: Any) -> Any:
     with pytest.raises(InvalidStatus) as raised:
-        upgrade(door)
+        upgrade(served)
     return raised.value.response
 
 
 def test_the_lifespan_and_background_tasks_go_on(serve: Serve) -> None:
-    door = serve(clock=ManualClock())
-    up, body = door.life(), door.ask("/anything").body
-    background = door.life()
-    door.stop()
+    served = serve(clock=ManualClock())
+    up, body = served.life(), served.ask("/anything").body
+    background = served.life()
+    served.stop()
 
-    assert ("up", b"/anything", "background", "down") == (up, body, background, door.life())
+    assert ("up", b"/anything", "background", "down") == (up, body, background, served.life())
 
 
 def test_events_arrive_one_by_one(serve: Serve) -> None:
-    door = serve(clock=ManualClock())
-    with socket.create_connection(("127.0.0.1", door.port), timeout=PATIENCE) as connection:
+    served = serve(clock=ManualClock())
+    with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) as connection:
         connection.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         first = until(connection, b"data: 1")
         # The application goes on when the first event has arrived, and not before.
-        door.app.go.put(None)
+        served.app.go.put(None)
         second = until(connection, b"data: 2")
 
     assert (True, True, False) == (first.startswith(b"HTTP/1.1 200"), b"text/event-stream" in first, b"data: 1" in second)
@@ -59,8 +59,8 @@ def until(connection: socket.socket, mark: bytes) -> bytes:
 
 
 def test_a_body_arrives_whole(serve: Serve) -> None:
-    door = serve(clock=ManualClock())
-    with socket.create_connection(("127.0.0.1", door.port), timeout=PATIENCE) as connection:
+    served = serve(clock=ManualClock())
+    with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) as connection:
         connection.sendall(
             b"POST /upload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000)
         )
@@ -70,22 +70,22 @@ def test_a_body_arrives_whole(serve: Serve) -> None:
 
 
 def test_a_websocket_talks_and_counts_once(serve: Serve) -> None:
-    door = serve(clock=ManualClock())
-    with upgrade(door) as websocket:
+    served = serve(clock=ManualClock())
+    with upgrade(served) as websocket:
         for number in range(5):
             websocket.send(str(number))
         echoes = [websocket.recv() for _ in range(5)]
         subprotocol = websocket.subprotocol
 
     assert (["0", "1", "2", "3", "4"], "echo") == (echoes, subprotocol)
-    assert 1 == door.governor.statistics().groups["default"].counters.requests
+    assert 1 == served.governor.statistics().groups["default"].counters.requests
 
 
 def test_a_websocket_over_the_limit_gets_a_429_in_the_handshake(serve: Serve) -> None:
-    door = serve({"limits": ["1/minute burst 1"]}, clock=ManualClock())
-    with upgrade(door):
+    served = serve({"limits": ["1/minute burst 1"]}, clock=ManualClock())
+    with upgrade(served):
         pass
-    response = refusal(door)
+    response = refusal(served)
 
     assert (429, "60", "rate_limit_exceeded") == (
         response.status_code,
@@ -102,18 +102,18 @@ def without_extensions(app: Any) -> Any:
 
 
 def test_or_is_denied_if_the_server_cannot_say_more(serve: Serve) -> None:
-    door = serve({"limits": ["1/minute burst 1"]}, clock=ManualClock(), around=without_extensions)
-    with upgrade(door):
+    served = serve({"limits": ["1/minute burst 1"]}, clock=ManualClock(), around=without_extensions)
+    with upgrade(served):
         pass
 
-    assert 403 == refusal(door).status_code
+    assert 403 == refusal(served).status_code
 
 
 @pytest.mark.promise("R23")
 def test_while_it_drains_health_checks_are_answered_and_nothing_else(serve: Serve) -> None:
-    door = serve(clock=ManualClock())
-    door.middleware.draining = True
-    response = door.ask()
+    served = serve(clock=ManualClock())
+    served.middleware.draining = True
+    response = served.ask()
 
     assert (503, "5", "shutting_down") == (response.status, response.headers["Retry-After"], json.loads(response.body)["error"])
-    assert (200, 503) == (door.ask("/health").status, refusal(door).status_code)
+    assert (200, 503) == (served.ask("/health").status, refusal(served).status_code)

@@ -20,7 +20,7 @@ from tests.support.waits import PATIENCE
 
 pytestmark = pytest.mark.promise("R21", "R22", "R27")
 
-Serve = Callable[..., "Door"]
+Serve = Callable[..., "Served"]
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -32,7 +32,7 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-class Door:
+class Served:
     def __init__(self, port: int, governor: Governor, middleware: TrafficControlWSGIMiddleware) -> None:
         self.port = port
         self.governor = governor
@@ -56,7 +56,7 @@ def hello() -> flask.Flask:
 def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
-        def start(default: dict[str, object] | None = None, app: Any = None, **options: Any) -> Door:
+        def start(default: dict[str, object] | None = None, app: Any = None, **options: Any) -> Served:
             inbound = {"default": {"limits": ["1/day burst 2"], **(default or {})}, **options.pop("inbound", {})}
             governor = stack.enter_context(Governor(Config.from_mapping({"inbound": inbound}), clock=ManualClock()))
             middleware = TrafficControlWSGIMiddleware(app or hello().wsgi_app, governor, **options)
@@ -66,45 +66,47 @@ def serve() -> Iterator[Serve]:
             thread.start()
             stack.callback(thread.join)
             stack.callback(server.shutdown)
-            return Door(server.server_port, governor, middleware)
+            return Served(server.server_port, governor, middleware)
 
         yield start
 
 
 def test_each_client_has_its_limit_and_a_refusal_is_that_of_the_other_middleware(serve: Serve) -> None:
-    door = serve()
-    door.statuses(2, X_Actor="ann")
-    refused = door.ask(X_Actor="ann")
-    problem = json.loads(refused.body)
+    served = serve()
+    served.statuses(2, X_Actor="ann")
+    denied = served.ask(X_Actor="ann")
+    problem = json.loads(denied.body)
 
     assert (429, "86400", "application/problem+json", '"client";r=0;t=86400') == (
-        refused.status,
-        refused.headers["Retry-After"],
-        refused.headers["Content-Type"],
-        refused.headers["RateLimit"],
+        denied.status,
+        denied.headers["Retry-After"],
+        denied.headers["Content-Type"],
+        denied.headers["RateLimit"],
     )
     assert ("rate_limit_exceeded", 86400) == (problem["error"], problem["retry_after_seconds"])
-    assert ([200, 200, 429], b"") == (door.statuses(3, X_Actor="bob"), door.ask(method="HEAD", X_Actor="bob").body)
+    assert ([200, 200, 429], b"") == (served.statuses(3, X_Actor="bob"), served.ask(method="HEAD", X_Actor="bob").body)
 
 
 @pytest.mark.promise("R20", "R23")
 def test_paths_routes_exemptions_and_preflights_are_as_for_asgi(serve: Serve) -> None:
     route = {"paths": ["/users/{id}/export"], "limits": ["1/day burst 1"], "methods": ["POST"]}
-    door = serve({"limits": ["1/day burst 9"], "routes": [route]}, inbound={"shop": {"paths": ["/shop"], "limits": ["1/day"]}})
+    served = serve(
+        {"limits": ["1/day burst 9"], "routes": [route]}, inbound={"shop": {"paths": ["/shop"], "limits": ["1/day"]}}
+    )
     preflight = {"Origin": "https://a.example", "Access_Control_Request_Method": "POST"}
 
-    assert ([200] * 12, [200, 429]) == (door.statuses(12, "/health"), door.statuses(2, "/sh%6Fp/%C3%A4"))
+    assert ([200] * 12, [200, 429]) == (served.statuses(12, "/health"), served.statuses(2, "/sh%6Fp/%C3%A4"))
     assert [200, 429, 200] == [
-        door.ask(f"/users/{number}/export", method).status for number, method in enumerate(["POST", "POST", "GET"])
+        served.ask(f"/users/{number}/export", method).status for number, method in enumerate(["POST", "POST", "GET"])
     ]
-    assert [200] * 12 == [door.ask(method="OPTIONS", **preflight).status for _ in range(12)]
+    assert [200] * 12 == [served.ask(method="OPTIONS", **preflight).status for _ in range(12)]
 
 
 @pytest.mark.promise("R24", "R27")
 def test_the_names_that_a_client_claims_give_it_nothing_on_a_route_by_address(serve: Serve) -> None:
     route = {"paths": ["/login"], "limits": ["1/day burst 2"], "by": "address", "name": "login"}
-    door = serve({"limits": ["1/day burst 9"], "routes": [route]}, inbound={"announce": True})
-    replies = [door.ask("/login", X_Actor=name) for name in ("ann", "bob", "eve")]
+    served = serve({"limits": ["1/day burst 9"], "routes": [route]}, inbound={"announce": True})
+    replies = [served.ask("/login", X_Actor=name) for name in ("ann", "bob", "eve")]
 
     assert [200, 200, 429] == [reply.status for reply in replies]
     assert ['"login";r=1;t=86400', '"login";r=0;t=172800'] == [reply.headers["RateLimit"] for reply in replies[:2]]
@@ -115,16 +117,16 @@ def test_the_application_says_who_a_client_is(serve: Serve) -> None:
     async def never(environ: Any) -> str:
         return "alice"
 
-    door = serve(key=lambda environ: Client(environ["HTTP_X_KEY"], cost=2) if "HTTP_X_KEY" in environ else None)
+    served = serve(key=lambda environ: Client(environ["HTTP_X_KEY"], cost=2) if "HTTP_X_KEY" in environ else None)
     asynchronous = serve(key=never)
 
-    assert ([200, 429], [200] * 3) == (door.statuses(2, X_Key="a"), door.statuses(3))
+    assert ([200, 429], [200] * 3) == (served.statuses(2, X_Key="a"), served.statuses(3))
     assert [200, 200, 429, 200] == [asynchronous.ask(X_Actor=actor).status for actor in ("ann", "ann", "ann", "bob")]
 
 
 def test_quotas_are_announced_and_a_dry_run_denies_nothing(serve: Serve) -> None:
-    door = serve({"dry_run": True}, inbound={"announce": True})
-    replies = [door.ask() for _ in range(3)]
+    served = serve({"dry_run": True}, inbound={"announce": True})
+    replies = [served.ask() for _ in range(3)]
 
     assert [(200, '"client";r=1;t=86400'), (200, '"client";r=0;t=172800'), (200, '"client";r=0;t=86400')] == [
         (reply.status, reply.headers["RateLimit"]) for reply in replies
@@ -149,15 +151,15 @@ def test_a_request_is_in_flight_until_its_answer_is_closed(serve: Serve) -> None
         start_response("200 OK", [("Content-Type", "text/plain")])
         return Pieces()
 
-    door = serve({"limits": ["1 in flight"]}, app=app)
+    served = serve({"limits": ["1 in flight"]}, app=app)
     replies: list[Answer] = []
-    thread = threading.Thread(target=lambda: replies.append(door.ask()))
+    thread = threading.Thread(target=lambda: replies.append(served.ask()))
     thread.start()
     assert inside.wait(PATIENCE)
-    meanwhile = door.ask()
+    meanwhile = served.ask()
     go.set()
     thread.join()
-    afterwards = door.statuses(2)
+    afterwards = served.statuses(2)
 
     assert ((429, "1"), b"ab", [200, 200]) == (
         (meanwhile.status, meanwhile.headers["Retry-After"]),
@@ -192,10 +194,10 @@ def test_a_response_that_fails_or_is_dropped_unclosed_gives_its_place_back(end: 
 
 
 def test_while_it_drains_and_without_its_governor_only_exempt_paths_are_answered(serve: Serve) -> None:
-    door = serve()
-    door.middleware.draining = True
-    draining = door.ask().status, door.ask("/health").status
-    door.middleware.draining = False
-    door.governor.__exit__(None, None, None)
+    served = serve()
+    served.middleware.draining = True
+    draining = served.ask().status, served.ask("/health").status
+    served.middleware.draining = False
+    served.governor.__exit__(None, None, None)
 
-    assert ((503, 200), (503, 200)) == (draining, (door.ask().status, door.ask("/health").status))
+    assert ((503, 200), (503, 200)) == (draining, (served.ask().status, served.ask("/health").status))

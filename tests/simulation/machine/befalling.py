@@ -15,7 +15,7 @@ def befall(machine: "Machine", fault: Fault) -> None:
     begun = machine.world.now
     machine.world.note("fault", f"{fault.kind}, member {fault.who}, {fault.lasts} ms, {fault.inside}")
     until = KINDS[fault.kind](machine, fault, begun + fault.lasts * MS)
-    machine.troubles.append((begun, until))
+    machine.fault_times.append((begun, until))
 
 
 def _kill_member(machine: "Machine", fault: Fault, until: int) -> int:

@@ -1,4 +1,4 @@
-"""What is judged of a run: limits as the provider counts, answers in time, throughput after each trouble, and nothing left."""
+"""What is judged of a run: limits as the provider counts, answers in time, throughput after each fault, and nothing left."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -105,7 +105,7 @@ def judge_answer(machine: "Machine", call: Call, until: int) -> None:
 
 def judge_throughput(machine: "Machine", end: int) -> None:
     bounds = {"bucket:get": 2 * SECOND, "flight:get": 5 * SECOND // 2, "window:get": 4 * SECOND, "shared:get": 8 * SECOND}
-    times = sorted((begun, until) for begun, until in machine.troubles)
+    times = sorted((begun, until) for begun, until in machine.fault_times)
     quiet = [0, *(until for _, until in times)]
     for since in quiet:
         for scope, bound in bounds.items():
@@ -139,7 +139,7 @@ def judge_rest(machine: "Machine") -> None:
     sessions = owner.members._sessions
     assert len(sessions) == len(machine.members), f"sessions are left: {list(sessions)}"
     for session in sessions:
-        assert [0, 0, 0] == [session.waiting, len(session.places), session.leases.lent], f"something is left of {session}"
+        assert [0, 0, 0] == [session.waiting, len(session.places), session.leases.leased], f"something is left of {session}"
     statistics = supervisor.statistics()
     for name, scope in statistics.scopes.items():
         assert 0 == scope.waiting, f"{scope.waiting} calls wait in {name}"
@@ -147,7 +147,7 @@ def judge_rest(machine: "Machine") -> None:
             assert limit.available == limit.capacity, f"{limit} of {name} has not come back"
     for limit in statistics.provider_limits.get("shared", ()):
         assert limit.available == limit.capacity, f"{limit} of the provider has not come back"
-    assert not supervisor.leasing, "scopes are lending"
+    assert not supervisor.leasing, "scopes are leasing"
     for process in world.processes:
         for loop in process.loops:
             assert not loop.errors, f"{process}: {loop.errors}"

@@ -1,6 +1,6 @@
 """Faults that a machine of several processes invites, each in place of the function that does it right."""
 
-from governor._actors.leases.lender import Lender
+from governor._actors.leases.leasing import Leasing
 from governor._actors.leases.remote_holder import RemoteHolder
 from governor._actors.permit import HeldPermit
 from governor._member.calls import Calls, Used
@@ -22,7 +22,7 @@ def old_generation_accepted(self: RemoteHolder, generation: int, used: int, back
     return _settled(self, self.generation, used, back)
 
 
-def recall_settled_at_once(self: Lender) -> bool:
+def recall_settled_at_once(self: Leasing) -> bool:
     now = self._ledger.clock()
     for holder in tuple(self.remote):
         holder.recall(now)

@@ -176,7 +176,7 @@ class Machine:
     #: Asks that were answered, or whose callers have gone.
     answered: list[Call] = field(default_factory=list)
     #: When something was wrong.
-    troubles: list[tuple[int, int]] = field(default_factory=list)
+    fault_times: list[tuple[int, int]] = field(default_factory=list)
     exits: set[Process] = field(default_factory=set)
     #: When owners were started.
     starts: list[int] = field(default_factory=list)

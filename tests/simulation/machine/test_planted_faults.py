@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from governor._actors.leases.lender import Lender
+from governor._actors.leases.leasing import Leasing
 from governor._actors.leases.remote_holder import RemoteHolder
 from governor._member.calls import Calls
 from governor._owner.places import Places
@@ -60,7 +60,7 @@ def member_killed(seed: int) -> Scenario:
     ("scenario", "fault"),
     [
         (rushes, patch.object(RemoteHolder, "settled", planted.return_without_counting)),
-        (rushes, patch.object(Lender, "recall", planted.recall_settled_at_once)),
+        (rushes, patch.object(Leasing, "recall", planted.recall_settled_at_once)),
         (owner_killed, patch.object(Account, "spend", planted.grant_not_in_the_journal)),
         (owner_away, patch.object(Calls, "used", planted.use_not_told)),
         (member_killed, patch.object(Places, "give_up", planted.place_lost)),

@@ -1,4 +1,4 @@
-"""Those who are refused most often lately: a few of any number, and they fade."""
+"""Those who are denied most often lately: a few of any number, and they fade."""
 
 from collections import Counter
 from random import Random

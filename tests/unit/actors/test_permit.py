@@ -18,7 +18,7 @@ import pytest
 
 from governor import ConfigError, Denied, Permit, RateLimited, Reason, UsageError, _build
 from governor._actors.counters import Counters
-from governor._actors.leases.permits_ahead import LeasedPermit, LentPermit
+from governor._actors.leases.permits_ahead import LeasedHeldPermit, LeasedPermit
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.permit import MAX_SUCCESSES, HeldPermit
 from governor._failures import DEFAULT
@@ -430,7 +430,7 @@ def test_a_permit_shows_its_scope_and_whether_it_was_reported(permit: Permit) ->
 
 
 @pytest.mark.skipif(_build.name() != "pure Python", reason="fields in C are stored in C")
-@pytest.mark.parametrize("kind", [Permit, HeldPermit, LeasedPermit, LentPermit])
+@pytest.mark.parametrize("kind", [Permit, HeldPermit, LeasedPermit, LeasedHeldPermit])
 def test_the_interpreter_stores_the_fields_of_a_permit_itself(kind: type[Permit]) -> None:
     own = vars(kind)  # What a class inherits, msgspec replaces.
 

@@ -295,7 +295,7 @@ async def test_requests_in_flight_come_back_however_they_end(
         {"limits": [], "routes": [{"paths": ["/x"], "limits": limits}]} if kind == "routes" else {"limits": [], kind: limits}
     )
     held = Held()
-    refused: list[Any] = []
+    denied: list[Any] = []
     async with running(configured, said) as governor:
         ask = asking(TrafficControlMiddleware(held, governor))
         for round_ in range(1, 4):
@@ -312,7 +312,7 @@ async def test_requests_in_flight_come_back_however_they_end(
                 for _ in range(2):
                     tasks.start_soon(one)
                 await anyio.wait_all_tasks_blocked()
-                refused += [await ask("/x"), await ask("/x")]
+                denied += [await ask("/x"), await ask("/x")]
                 if end == "cancelled":
                     tasks.cancel_scope.cancel()
                 held.go.set()
@@ -324,11 +324,11 @@ async def test_requests_in_flight_come_back_however_they_end(
             [len(table) for said, table in actor._tables.items() if said.limit.__class__.__name__ == "InFlight"],
         )
 
-    assert [429] * 6 == [reply.status for reply in refused]
+    assert [429] * 6 == [reply.status for reply in denied]
     assert ("concurrency_exceeded", "1", True) == (
-        refused[0].problem["error"],
-        refused[0].headers["retry-after"],
-        'q=2;qu="concurrent-requests"' in refused[0].headers["ratelimit-policy"],
+        denied[0].problem["error"],
+        denied[0].headers["retry-after"],
+        'q=2;qu="concurrent-requests"' in denied[0].headers["ratelimit-policy"],
     )
     assert ({}, [0]) == left
 

@@ -374,9 +374,9 @@ async def test_other_settings_hold_from_the_next_request_on(ask: Ask, governor: 
 async def test_while_it_drains_all_requests_but_health_checks_are_denied(
     app: App, asking: type[Ask], governor: Governor, kind: str
 ) -> None:
-    door = TrafficControlMiddleware(app, governor)
-    door.draining = True
-    ask = asking(door)
+    middleware = TrafficControlMiddleware(app, governor)
+    middleware.draining = True
+    ask = asking(middleware)
     extensions: Mapping[str, object] = {"websocket.http.response": {}}
     reply = await ask(kind=kind, extensions=extensions)
     health = await ask("/health")
@@ -394,10 +394,10 @@ async def test_while_it_drains_all_requests_but_health_checks_are_denied(
 
 @pytest.mark.promise("R22")
 async def test_what_drains_after_its_first_request_denies_the_next_one(app: App, asking: type[Ask], governor: Governor) -> None:
-    door = TrafficControlMiddleware(app, governor)
-    ask = asking(door)
+    middleware = TrafficControlMiddleware(app, governor)
+    ask = asking(middleware)
     before = (await ask()).status
-    door.draining = True
+    middleware.draining = True
 
     assert (200, 503, 200) == (before, (await ask()).status, (await ask("/health")).status)
 

@@ -82,14 +82,14 @@ async def test_from_startup_to_shutdown_there_is_a_governor_for_the_whole_proces
         seen.append(current())
         await (lifespan if scope["type"] == "lifespan" else app)(scope, receive, send)
 
-    door = TrafficControlMiddleware(both)
+    application = TrafficControlMiddleware(both)
 
     async def meanwhile() -> None:
         seen.append(default())
-        seen.extend([(await asking(door)()).status for _ in range(2)])
+        seen.extend([(await asking(application)()).status for _ in range(2)])
 
     life = Life(meanwhile)
-    await door({"type": "lifespan"}, life.receive, life.send)
+    await application({"type": "lifespan"}, life.receive, life.send)
     governor = seen[0]
 
     assert isinstance(governor, Governor)
@@ -98,7 +98,7 @@ async def test_from_startup_to_shutdown_there_is_a_governor_for_the_whole_proces
     assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == [message["type"] for message in life.sent]
     # A server may cancel the lifespan as soon as its shutdown is complete.
     assert ["lifespan.startup.complete"] == life.sent_running
-    assert 503 == (await asking(door)()).status
+    assert 503 == (await asking(application)()).status
 
 
 @pytest.mark.promise("R53")
@@ -120,7 +120,7 @@ def alive() -> list[Governor]:
 async def test_one_that_runs_already_is_asked(app: App, asking: type[Ask], configured: Configured) -> None:
     statuses: list[int] = []
     async with Governor(configured(), clock=ManualClock()):
-        door = TrafficControlMiddleware(lifespan)
+        application = TrafficControlMiddleware(lifespan)
         asked = asking(TrafficControlMiddleware(app))
 
         async def meanwhile() -> None:
@@ -128,7 +128,7 @@ async def test_one_that_runs_already_is_asked(app: App, asking: type[Ask], confi
             statuses.append(len(alive()))
 
         life = Life(meanwhile)
-        await door({"type": "lifespan"}, life.receive, life.send)
+        await application({"type": "lifespan"}, life.receive, life.send)
         still_running = current() is not None
 
     assert [200, 200, 429, 1] == statuses
@@ -159,11 +159,11 @@ def test_that_one_outlives_the_loop_so_that_a_loop_for_each_request_forgets_noth
 
 @pytest.mark.parametrize("said_first", [True, False])
 def test_a_client_for_each_request_meets_the_same_limits_as_one_with_a_lifespan(app: App, said_first: bool) -> None:
-    door = Starlette(routes=[Route("/{path:path}", lambda _: PlainTextResponse("hello"))])
-    door.add_middleware(TrafficControlMiddleware)
+    application = Starlette(routes=[Route("/{path:path}", lambda _: PlainTextResponse("hello"))])
+    application.add_middleware(TrafficControlMiddleware)
     lives: list[list[int]] = []
     for with_lifespan in (said_first, not said_first, said_first):
-        client = TestClient(door)
+        client = TestClient(application)
         with client if with_lifespan else nullcontext():
             lives.append([client.get("/hello").status_code for _ in range(3)])
         reset()
@@ -187,11 +187,11 @@ def test_one_that_is_given_and_run_by_the_lifespan_runs_again_with_the_next(conf
         async with governor:
             yield
 
-    door = Starlette(routes=[Route("/", lambda _: PlainTextResponse("hello"))], lifespan=lifespan)
-    door.add_middleware(TrafficControlMiddleware, governor=governor)
+    application = Starlette(routes=[Route("/", lambda _: PlainTextResponse("hello"))], lifespan=lifespan)
+    application.add_middleware(TrafficControlMiddleware, governor=governor)
     lives = []
     for _ in range(3):
-        with TestClient(door) as client:
+        with TestClient(application) as client:
             lives.append([client.get("/").status_code for _ in range(3)])
         lives.append([client.get("/").status_code])
 
@@ -203,11 +203,11 @@ async def test_an_application_that_knows_no_lifespan_gets_one_all_the_same(app: 
         assert scope["type"] == "http"
         await app(scope, receive, send)
 
-    door = TrafficControlMiddleware(only_http)
+    application = TrafficControlMiddleware(only_http)
     life = Life(anyio.lowlevel.checkpoint)
     with pytest.raises(AssertionError):
-        await door({"type": "lifespan"}, life.receive, life.send)
-    statuses = [(await asking(door)()).status for _ in range(2)]
+        await application({"type": "lifespan"}, life.receive, life.send)
+    statuses = [(await asking(application)()).status for _ in range(2)]
 
     assert [200, 429] == statuses
 

@@ -79,8 +79,8 @@ def test_a_throughput_of_refusals_is_none() -> None:
 def test_a_limiter_of_one_loop_has_no_door_for_threads() -> None:
     from benchmarks.contention.subjects.leaky_bucket import AIOLIMITER
 
-    with AIOLIMITER.open(LIMIT) as doors, pytest.raises(BenchmarkError, match="belongs to one event loop"):
-        doors.ask("shared")
+    with AIOLIMITER.open(LIMIT) as limiter, pytest.raises(BenchmarkError, match="belongs to one event loop"):
+        limiter.ask("shared")
 
 
 def admitted(*instants: int) -> list[Admission]:

@@ -117,7 +117,7 @@ def test_failures_in_a_row_anywhere_stop_everything(clock: Clock) -> None:
     assert ["degraded_mode_active"] == ask(subject, provider="c")
 
 
-def test_what_the_cap_refuses_costs_no_token(clock: Clock) -> None:
+def test_what_the_cap_denies_costs_no_token(clock: Clock) -> None:
     subject = engine(clock, rate=1 / 1024, burst=2, cap=1)
     answers = ask(subject, 2)
     clock.now += 60.0

@@ -53,7 +53,7 @@ def test_what_was_not_measured_has_no_figure() -> None:
     assert (None, None) == (results.spread("b", "us"), results.ratio("a", "b", "us"))
 
 
-def test_a_refused_permit_ends_the_measurement() -> None:
+def test_a_denied_permit_ends_the_measurement() -> None:
     with pytest.raises(BenchmarkError, match="99 permits were granted where it should have been 100"):
         check_count(99, 100)
 

@@ -41,12 +41,12 @@ def governor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Governor]:
 
 def successes(governor: Governor) -> int:
     """The outcomes that are not read yet."""
-    return actor_of(governor, "weather", "GET").lender.holder.unread
+    return actor_of(governor, "weather", "GET").leasing.holder.unread
 
 
 def permits(governor: Governor) -> int:
     """The permits that are granted ahead."""
-    return len(actor_of(governor, "weather", "GET").lender.holder)
+    return len(actor_of(governor, "weather", "GET").leasing.holder)
 
 
 @pytest.mark.parametrize("ours", ["transport", "client"])

@@ -73,13 +73,13 @@ def test_an_address_of_version_6_can_be_declared_with_and_without_brackets() -> 
 
 
 @pytest.mark.parametrize("entry", ["", "/", "//", " ", "https://probe.example.com", "probe.example.com/health", " probe"])
-def test_an_entry_that_cannot_be_meant_is_refused(entry: str) -> None:
+def test_an_entry_that_cannot_be_meant_is_rejected(entry: str) -> None:
     with pytest.raises(ConfigError) as raised:
         covers("https://example.com", entry)
 
     assert ("ungoverned", entry) == (raised.value.field, raised.value.value)
 
 
-def test_a_text_in_place_of_a_list_is_refused() -> None:
+def test_a_text_in_place_of_a_list_is_rejected() -> None:
     with pytest.raises(ConfigError, match="ungoverned is '/health'"):
         Ungoverned("/health", govern_loopback=False)

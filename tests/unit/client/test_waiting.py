@@ -71,7 +71,7 @@ async def test_it_waits_for_its_permit_as_long_as_it_may(slow: Governor, provide
     assert 40.0 == story.taken()
 
 
-async def test_a_wait_that_would_take_too_long_is_refused_at_once(slow: Governor, provider: "type[Provider]") -> None:
+async def test_a_wait_that_would_take_too_long_is_denied_at_once(slow: Governor, provider: "type[Provider]") -> None:
     story = Story(slow, provider([200]))
     await story.get(20.0)
 

@@ -423,11 +423,11 @@ def test_an_env_file_that_sets_one_of_ours_and_cannot_be_read_as_text_is_a_mista
 def test_an_env_file_that_cannot_be_opened_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     Path(".env").write_text("GOVERNOR__GLOBAL__MAX_SCOPES=5", encoding="utf-8")
 
-    def refuse(_: Path) -> bytes:
+    def reject(_: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Path, "read_bytes", refuse)
+        patched.setattr(Path, "read_bytes", reject)
         config = load()
 
     assert Config.from_mapping({}) == config

@@ -32,7 +32,7 @@ def test_anything_else_is_no_scope(name: object) -> None:
         ("a:b:c", "did you mean 'a-b-c'?"),
     ],
 )
-def test_a_name_that_is_no_provider_is_refused_with_the_name_to_write_instead(name: str, advice: str) -> None:
+def test_a_name_that_is_no_provider_is_rejected_with_the_name_to_write_instead(name: str, advice: str) -> None:
     with pytest.raises(ConfigError) as caught:
         provider_name(name)
 
@@ -52,7 +52,7 @@ def test_a_scope_is_checked_part_by_part() -> None:
         assert field == caught.value.field
 
 
-def test_a_scope_with_other_characters_is_refused_with_the_nearest_name() -> None:
+def test_a_scope_with_other_characters_is_rejected_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match="did you mean 'hugging-face:chat-completion'"):
         scope_name("Hugging Face:chat completion")
 

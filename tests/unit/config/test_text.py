@@ -64,7 +64,7 @@ def test_a_duration_ends_at_366_days_to_the_microsecond() -> None:
     assert MAX_DURATION == parse_duration(f"{int(MAX_DURATION)}us")
 
 
-def test_digits_without_end_are_refused_and_not_calculated() -> None:
+def test_digits_without_end_are_rejected_and_not_calculated() -> None:
     with pytest.raises(ConfigError, match="duration"):
         parse_duration("9" * 5_000 + "s")
 
@@ -191,7 +191,7 @@ def test_anything_else_is_no_limit(value: object) -> None:
         ("60 9x per minute strict", "a limit whose unit is one lower-case word"),
     ],
 )
-def test_a_limit_that_cannot_be_kept_is_refused_with_the_text_and_the_reason(text: str, allowed: str) -> None:
+def test_a_limit_that_cannot_be_kept_is_rejected_with_the_text_and_the_reason(text: str, allowed: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_limit(text)
 
@@ -208,7 +208,7 @@ def test_a_limit_that_cannot_be_kept_is_refused_with_the_text_and_the_reason(tex
         ("8.33 per s", "833 per 100s strict", "8.33/s"),
     ],
 )
-def test_a_limit_that_does_not_say_its_kind_is_refused_with_both_spellings(text: str, window: str, bucket: str) -> None:
+def test_a_limit_that_does_not_say_its_kind_is_rejected_with_both_spellings(text: str, window: str, bucket: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_limit(text)
 
@@ -225,7 +225,7 @@ def test_a_limit_that_does_not_say_its_kind_is_refused_with_both_spellings(text:
         *[(word, "tokens") for word in ("tokns", "toknes", "tokenss", "tokkens")],
     ],
 )
-def test_a_unit_that_is_nearly_requests_or_tokens_is_refused_with_the_near_name(word: str, meant: str) -> None:
+def test_a_unit_that_is_nearly_requests_or_tokens_is_rejected_with_the_near_name(word: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=rf"\(did you mean '{meant}'\?\)"):
         parse_limit(f"5 {word}/minute")
     with pytest.raises(ConfigError, match=rf"\(did you mean '{meant}'\?\)"):

@@ -135,7 +135,7 @@ async def test_a_host_that_is_ours_is_let_in(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["", "evil.example", "localhost.evil.example", "evil.localhost", "127.0.0.1.evil.example:80", "[::2]", "::1", "*"]
 )
-async def test_another_host_is_refused(host: str) -> None:
+async def test_another_host_is_rejected(host: str) -> None:
     async with watched() as (_, client):
         answers = [await client.get(path, headers={"Host": host}) for path in PATHS]
 
@@ -143,7 +143,7 @@ async def test_another_host_is_refused(host: str) -> None:
 
 
 @pytest.mark.promise("R33")
-async def test_two_hosts_or_none_are_refused_and_any_is_let_in_where_that_is_allowed() -> None:
+async def test_two_hosts_or_none_are_rejected_and_any_is_let_in_where_that_is_allowed() -> None:
     async def answer(app: Starlette, *hosts: bytes) -> int:
         sent: list[int] = []
 
@@ -346,11 +346,11 @@ async def test_the_routes_fit_into_another_app() -> None:
         async with client_of(app) as client:
             status = await client.get(f"/governor{API}/status")
             unknown = await client.get(f"/governor{API}/metrics/nowhere")
-            refused = await client.post(f"/governor{API}/status")
+            rejected = await client.post(f"/governor{API}/status")
             page = await client.get("/governor/")
             document = (await client.get("/governor/openapi.json")).json()
 
-    assert ("success", 405) == (status.json()["status"], refused.status_code)
+    assert ("success", 405) == (status.json()["status"], rejected.status_code)
     assert 404 == told(unknown)["status"]
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert [{"url": "/governor"}] == document["servers"]

@@ -167,10 +167,10 @@ async def test_one_listener_too_many_is_not_taken_until_another_leaves() -> None
     async with Governor(CONFIG, clock=ManualClock()) as governor:
         feed = Feed(Observer(governor))
         listeners = [joined(feed) for _ in range(MAX_LISTENERS)]
-        refused = feed.join()
+        rejected = feed.join()
         feed.leave(listeners[0])
 
-        assert refused is None
+        assert rejected is None
         joined(feed)
 
 

@@ -159,7 +159,7 @@ async def test_a_governor_that_does_not_run_is_down_and_spoils_no_figure_of_the_
     assert 0.0 == registered(Governor()).get_sample_value("governor_up")
 
 
-async def test_a_second_collector_is_refused_when_it_is_registered() -> None:
+async def test_a_second_collector_is_rejected_when_it_is_registered() -> None:
     registry = CollectorRegistry()
     registry.register(GovernorCollector(Governor()))
     with pytest.raises(ValueError, match="Duplicated timeseries"):

@@ -40,7 +40,7 @@ def ask(governor: Governor, provider: str, method: str | None, *statuses: int | 
 
 
 def visit(governor: Governor, *statuses: int) -> None:
-    """One request of one caller to the group `shop` for each status; 429 stands for one that the group refuses."""
+    """One request of one caller to the group `shop` for each status; 429 stands for one that the group denies."""
     group = governor.inbound._actor("shop")
     assert group is not None
     for status in statuses:

@@ -20,7 +20,7 @@ from governor.instrumentation import (
 from governor.policies.breakers.states import BreakerStatus
 
 
-def refused(at: float, scope: str = "weather:get", reason: Reason = Reason.RATE_LIMIT) -> CallDenied:
+def denied(at: float, scope: str = "weather:get", reason: Reason = Reason.RATE_LIMIT) -> CallDenied:
     return CallDenied(at=at, scope=scope, reason=reason, retry_after=1.0)
 
 
@@ -50,7 +50,7 @@ def test_what_is_granted_is_not_told(event: AnyEvent) -> None:
 
 
 def test_of_a_scope_and_a_reason_the_first_denial_of_each_second_is_announced() -> None:
-    events = [refused(at) for at in (5.0, 5.1, 5.999, 6.0, 6.5, 9.0)]
+    events = [denied(at) for at in (5.0, 5.1, 5.999, 6.0, 6.5, 9.0)]
 
     assert [5.0, 6.0, 9.0] == [event.at for event in told(*events)]
 
@@ -60,9 +60,9 @@ def test_other_scopes_reasons_groups_and_limits_are_announced_beside_each_other(
         return ClientDenied(at=5.0, group=group, client="actor-1", limit=limit, retry_after=1.0)
 
     events: Iterable[AnyEvent] = (
-        refused(5.0),
-        refused(5.0, scope="weather:post"),
-        refused(5.0, reason=Reason.OVERLOADED),
+        denied(5.0),
+        denied(5.0, scope="weather:post"),
+        denied(5.0, reason=Reason.OVERLOADED),
         client_event("chat", "client"),
         client_event("chat", "total"),
         client_event("models", "client"),
@@ -72,8 +72,8 @@ def test_other_scopes_reasons_groups_and_limits_are_announced_beside_each_other(
 
 
 def test_a_second_has_so_many_refusals_at_most_and_any_number_of_changes() -> None:
-    refusals = [refused(5.0, scope=f"scope{number}") for number in range(MAX_SAMPLED + 5)]
+    refusals = [denied(5.0, scope=f"scope{number}") for number in range(MAX_SAMPLED + 5)]
     change = DegradedEntered(at=5.0, cooldown=60.0)
-    later = refused(6.0, scope="scope24")
+    later = denied(6.0, scope="scope24")
 
     assert [*refusals[:MAX_SAMPLED], change, later] == told(*refusals, change, later)

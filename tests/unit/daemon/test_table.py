@@ -28,7 +28,7 @@ def texts(width: int, height: int | None = None, of: Status | None = None) -> li
     return [line.text for line in table(of or status(BUSY), width=width, height=height)]
 
 
-def test_a_table_says_in_words_what_is_refused_before_anything_else() -> None:
+def test_a_table_says_in_words_what_is_denied_before_anything_else() -> None:
     assert ["2 scopes deny calls", "  github:get denies calls: circuit breaker open, probes in 42 s"] == texts(100)[:2]
 
 
@@ -72,7 +72,7 @@ def test_the_processes_that_share_the_limits_are_shown_the_busiest_first() -> No
     assert "\x1b" not in shown
 
 
-def test_what_degraded_mode_has_paused_stands_between_troubles_and_the_fine() -> None:
+def test_what_degraded_mode_has_paused_stands_between_failing_and_healthy_scopes() -> None:
     scopes: dict[str, Scope] = {
         "outbound:a": scope(),
         "outbound:b": scope(Reason.DEGRADED, 42.0),

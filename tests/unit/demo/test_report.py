@@ -81,10 +81,10 @@ def test_a_run_without_refusals_is_spotless() -> None:
 
 @pytest.mark.parametrize("status", ["429", "403"])
 def test_one_refusal_is_one_too_many(status: str) -> None:
-    refused = run({"200": 100, status: 1})
+    denied = run({"200": 100, status: 1})
 
-    assert not spotless(refused)
-    assert "THE LIMITS WERE NOT KEPT." in verdict(BANNED, refused, GOVERNED)[1]
+    assert not spotless(denied)
+    assert "THE LIMITS WERE NOT KEPT." in verdict(BANNED, denied, GOVERNED)[1]
 
 
 def test_doing_nothing_is_no_success() -> None:

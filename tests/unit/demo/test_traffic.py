@@ -45,6 +45,6 @@ def test_generated_arrivals_are_in_order_and_come_in_bursts() -> None:
     assert variance > 2 * mean
 
 
-def test_too_many_calls_are_refused_before_anything_runs() -> None:
+def test_too_many_calls_are_denied_before_anything_runs() -> None:
     with pytest.raises(ConfigError, match="--speed"):
         calls([0.0] * (MAX_CALLS + 1), speed=1.0, span=1.0, seed=1)

@@ -140,17 +140,17 @@ def test_a_logger_that_fails_as_well_changes_nothing() -> None:
         told.append(event)
         raise ZeroDivisionError
 
-    def refuse(_: logging.LogRecord) -> bool:
+    def deny(_: logging.LogRecord) -> bool:
         raise ValueError
 
     logger = logging.getLogger("governor")
-    logger.addFilter(refuse)
+    logger.addFilter(deny)
     try:
         with announcing(fail) as announcer:
             announcer(event(1))
             announcer(event(2))
     finally:
-        logger.removeFilter(refuse)
+        logger.removeFilter(deny)
 
     assert [1, 2] == numbers(told)
 

@@ -280,7 +280,7 @@ def test_several_logs_write_the_same_file_within_one_budget(world: World) -> Non
     assert list(range(numbers[0], 40_000)) == numbers
 
 
-# Trouble.
+# Faults.
 
 
 class Disk:
@@ -383,14 +383,16 @@ def test_a_link_that_takes_the_place_of_the_folder_is_not_followed(
     world.folder.symlink_to(elsewhere)
     world.write(2)
     world.write(3)
-    refused = [record.getMessage() for record in caplog.records]
+    rejected = [record.getMessage() for record in caplog.records]
     found = list(elsewhere.iterdir())
     world.folder.unlink()
     world.now += RETRY_INTERVAL
     world.write(4)
 
     assert ([], 2, [4]) == (found, world.lost, world.numbers())
-    assert ["a folder, and not a symbolic link to one"] == [one.partition("expected ")[2].partition(". ")[0] for one in refused]
+    assert ["a folder, and not a symbolic link to one"] == [
+        one.partition("expected ")[2].partition(". ")[0] for one in rejected
+    ]
 
 
 @pytest.mark.promise("R41")

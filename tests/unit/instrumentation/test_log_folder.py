@@ -100,7 +100,7 @@ def test_a_sub_folder_of_ours_that_others_can_look_into_is_made_private(tmp_path
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["to a folder", "to nothing"])
-def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path, *, there: bool) -> None:
+def test_a_symbolic_link_in_its_place_is_rejected(tmp_path: Path, *, there: bool) -> None:
     target = tmp_path / "elsewhere"
     if there:
         make(target, 0o700)
@@ -111,7 +111,7 @@ def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path, *, there: bool)
     assert [] == (list(target.iterdir()) if there else [])
 
 
-def test_a_symbolic_link_in_the_place_of_the_sub_folder_is_refused(tmp_path: Path) -> None:
+def test_a_symbolic_link_in_the_place_of_the_sub_folder_is_rejected(tmp_path: Path) -> None:
     elsewhere = make(tmp_path / "elsewhere", 0o700)
     folder = make(tmp_path / "logs", 0o1777)
     (folder / OURS).symlink_to(elsewhere)
@@ -129,7 +129,7 @@ def test_a_link_further_up_is_followed(tmp_path: Path) -> None:
     assert elsewhere / "logs" == found
 
 
-def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_its_place_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "logs").touch()
 
     assert "(here: Not a directory)" in refusal(tmp_path / "logs")
@@ -138,7 +138,7 @@ def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
 @pytest.mark.parametrize("mode", [0o700, 0o777])
-def test_a_folder_of_another_user_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_folder_of_another_user_is_rejected(tmp_path: Path, mode: int) -> None:
     folder = make(tmp_path / "logs", mode)
     os.chown(folder, 12345, 12345)
 
@@ -146,7 +146,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path, mode: int) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
-def test_a_sub_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_a_sub_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
     folder = make(tmp_path / "logs", 0o1777)
     os.chown(make(folder / OURS, 0o700), 12345, 12345)
 
@@ -171,10 +171,10 @@ def test_a_link_that_is_put_there_in_the_last_moment_is_not_followed(tmp_path: P
 
 
 def test_where_a_folder_may_not_be_made_is_a_mistake_in_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
+    def reject(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.setattr(os, "mkdir", reject)
 
     assert "expected a folder that this user can create and write in (here: Permission denied)" in refusal(tmp_path / "logs")
 

@@ -36,7 +36,7 @@ class Owner:
             tasks=cast("TaskGroup", NoTasks()),
             on_forgotten=lambda _: None,
             announcer=Announcer(lambda: 0.0),
-            lends=False,
+            leases=False,
         )
         self.members = Members(supervisor, self.clock)
 

@@ -36,7 +36,7 @@ def new(scope: str, provider: ProviderPolicies, breaker: Breaker, limits: Iterab
         provider=provider,
         scope=scope,
         exempt=changed,
-        lends=not changed,
+        leases=not changed,
         max_debt=2.0,
         arrivals=LATE,
     )

@@ -66,12 +66,12 @@ def test_when_all_would_grant_it_is_now_and_no_policy_is_the_reason() -> None:
 
 
 @pytest.mark.promise("R08")
-def test_nothing_is_lent_from_the_moment_at_which_an_operator_opens_the_breaker() -> None:
+def test_nothing_is_leased_from_the_moment_at_which_an_operator_opens_the_breaker() -> None:
     subject = pipeline(TokenBucket(100, Duration(SECOND), 100))
-    before = subject.lendable(T0)
+    before = subject.leasable(T0)
     subject.force_breaker(T0, at(60))
 
-    assert (True, 0) == (before > 0, subject.lendable(T0))
+    assert (True, 0) == (before > 0, subject.leasable(T0))
 
 
 @pytest.mark.promise("R60")
@@ -88,7 +88,7 @@ def test_nothing_is_lent_from_the_moment_at_which_an_operator_opens_the_breaker(
 def test_threads_have_leases_of_more_limits_than_other_processes(limits: list[Limit], here: int, elsewhere: bool) -> None:
     subject = pipeline(*limits)
 
-    assert (here, elsewhere) == (min(12, subject.lendable(T0)), subject.lends_elsewhere)
+    assert (here, elsewhere) == (min(12, subject.leasable(T0)), subject.leases_elsewhere)
 
 
 @pytest.mark.promise("R08")

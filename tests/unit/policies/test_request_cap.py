@@ -89,14 +89,14 @@ def test_a_watched_cap_sends_the_ask_to_a_closer_look_before_use_passes_four_fif
     assert policy.is_high(T0)
 
 
-def test_lent_requests_do_not_set_the_warning_off_before_they_are_used() -> None:
+def test_leased_requests_do_not_set_the_warning_off_before_they_are_used() -> None:
     policy = cap(100)
     policy.watch(on=True)
-    policy.lend(T0, 85)
-    lent = (policy.ready <= T0, policy.warns)
+    policy.lease(T0, 85)
+    leased = (policy.ready <= T0, policy.warns)
     policy.collect(T0, 81)
 
-    assert ((True, False), True, True) == (lent, policy.warns, policy.is_high(T0))
+    assert ((True, False), True, True) == (leased, policy.warns, policy.is_high(T0))
 
 
 def test_use_is_calm_again_at_seven_tenths_and_high_use_of_the_past_is_forgotten() -> None:
@@ -131,10 +131,10 @@ def test_another_cap_is_watched_by_its_own_share() -> None:
 
 
 @pytest.mark.promise("R07")
-def test_what_was_lent_used_and_given_back_leaves_its_place_even_beside_others_that_did() -> None:
+def test_what_was_leased_used_and_given_back_leaves_its_place_even_beside_others_that_did() -> None:
     policy = RequestCapPolicy(RequestCap(10))
     policy.commit(Instant(100), PLAIN)
-    policy.lend(Instant(500), 1)
+    policy.lease(Instant(500), 1)
     policy.commit(Instant(1000), PLAIN)
     policy.refund(Instant(1000), Grant(Instant(1000), 0), None)
     policy.collect(Instant(2000), 1)

@@ -209,7 +209,7 @@ def test_a_call_without_an_answer_is_repeated_where_that_cannot_do_harm(
         (404, True, RetryEnd.STATUS),
     ],
 )
-def test_any_call_is_repeated_that_was_refused_unprocessed(status: int, server_wait: bool, expected: RetryEnd | None) -> None:
+def test_any_call_is_repeated_that_was_rejected_unprocessed(status: int, server_wait: bool, expected: RetryEnd | None) -> None:
     assert end(Retry(), "POST", status=status, server_wait=server_wait) == expected
 
 
@@ -244,13 +244,13 @@ def test_one_to_six_attempts_can_be_set(attempts: int) -> None:
 
 @pytest.mark.promise("R05")
 @pytest.mark.parametrize("attempts", [0, 7, -1, True, 2.0, "3"])
-def test_any_other_number_of_attempts_is_refused(attempts: int) -> None:
+def test_any_other_number_of_attempts_is_rejected(attempts: int) -> None:
     with pytest.raises(ConfigError, match=r"attempts is .*; expected a whole number from 1 to 6"):
         Retry(attempts=attempts)
 
 
 @pytest.mark.parametrize("span", [Duration(0), Duration(-1), Duration(MAX_DURATION + 1), "-1s", 1.5, True, 60])
-def test_delays_that_are_no_durations_are_refused(span: Any) -> None:
+def test_delays_that_are_no_durations_are_rejected(span: Any) -> None:
     with pytest.raises(ConfigError, match="first_delay is "):
         Retry(first_delay=span, max_delay=MAX_DURATION)
     with pytest.raises(ConfigError, match="max_delay is "):
@@ -265,19 +265,19 @@ def test_the_cap_may_equal_the_first_delay_but_not_be_shorter() -> None:
 
 
 @pytest.mark.parametrize("base", [0.999, 0, -2.0, math.nan, math.inf, -math.inf, True, "2"])
-def test_a_base_that_does_not_grow_or_is_not_finite_is_refused(base: float) -> None:
+def test_a_base_that_does_not_grow_or_is_not_finite_is_rejected(base: float) -> None:
     with pytest.raises(ConfigError, match=r"base is .*; expected a finite number of at least 1"):
         Retry(base=base)
 
 
 @pytest.mark.parametrize("jitter", ["Full", "", None, 1, []])
-def test_an_unknown_jitter_is_refused(jitter: object) -> None:
+def test_an_unknown_jitter_is_rejected(jitter: object) -> None:
     with pytest.raises(ConfigError, match="jitter is "):
         Retry(jitter=cast(Jitter, jitter))
 
 
 @pytest.mark.parametrize("methods", ["GET", {"GET"}, frozenset({"get"}), frozenset({""}), frozenset({"G T"}), frozenset({1})])
-def test_methods_that_are_not_a_frozen_set_of_upper_case_words_are_refused(methods: frozenset[str]) -> None:
+def test_methods_that_are_not_a_frozen_set_of_upper_case_words_are_rejected(methods: frozenset[str]) -> None:
     with pytest.raises(ConfigError, match="methods is "):
         Retry(methods=methods)
 
@@ -287,7 +287,7 @@ def test_no_methods_at_all_can_be_set() -> None:
 
 
 @pytest.mark.parametrize("statuses", [503, {503}, frozenset({399}), frozenset({600}), frozenset({"503"}), frozenset({True})])
-def test_statuses_that_are_not_a_frozen_set_of_error_statuses_are_refused(statuses: frozenset[int]) -> None:
+def test_statuses_that_are_not_a_frozen_set_of_error_statuses_are_rejected(statuses: frozenset[int]) -> None:
     with pytest.raises(ConfigError, match=r"^statuses is "):
         Retry(statuses=statuses)
     with pytest.raises(ConfigError, match=r"^safe_statuses is "):

@@ -121,7 +121,7 @@ def test_memory_does_not_grow_with_the_traffic() -> None:
     assert max(deposits for deposits, _ in sizes) > SLOTS // 2
 
 
-def test_an_instant_that_was_refused_is_remembered_as_seen() -> None:
+def test_an_instant_that_was_rejected_is_remembered_as_seen() -> None:
     policy = budget(share=1.0)
     policy.deposit(T0)
     policy.withdraw(Instant(T0 + WINDOW))
@@ -157,13 +157,13 @@ def test_a_share_from_nothing_to_a_thousand_can_be_set(share: float, parts: int)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1000.1, math.nan, math.inf, True, "0.2", 10**400])
-def test_any_other_share_is_refused(share: float) -> None:
+def test_any_other_share_is_rejected(share: float) -> None:
     with pytest.raises(ConfigError, match=r"share is .*; expected a number from 0 to 1000"):
         RetryBudget(share=share)
 
 
 @pytest.mark.parametrize("window", ["999999us", "61m"])
-def test_a_window_shorter_than_a_second_or_longer_than_an_hour_is_refused(window: str) -> None:
+def test_a_window_shorter_than_a_second_or_longer_than_an_hour_is_rejected(window: str) -> None:
     assert (SECOND, HOUR) == (RetryBudget(window="1s").window, RetryBudget(window="1h").window)
     with pytest.raises(ConfigError, match=r"window is .*; expected a duration from 1s to 1h"):
         RetryBudget(window=window)

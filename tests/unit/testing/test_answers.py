@@ -51,7 +51,7 @@ async def test_unlimited_knows_no_cost_that_is_too_high() -> None:
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-async def test_a_scope_refuses_for_whatever_reason_a_test_wants(reason: Reason) -> None:
+async def test_a_scope_denies_for_whatever_reason_a_test_wants(reason: Reason) -> None:
     async with Governor(unlimited()) as governor:
         with denying(governor, "weather", "GET", reason=reason, retry_after=2.5):
             inside = governor.try_permit("weather", "GET")
@@ -78,7 +78,7 @@ async def test_other_scopes_do_not_notice() -> None:
     assert isinstance(answer, Permit)
 
 
-async def test_those_who_wait_are_refused_as_well() -> None:
+async def test_those_who_wait_are_denied_as_well() -> None:
     caught: list[PermitDenied] = []
 
     async def wait(governor: Governor) -> None:
@@ -160,7 +160,7 @@ async def test_a_wait_that_cannot_be_is_a_mistake(retry_after: float) -> None:
             pass
 
 
-def test_a_governor_that_does_not_run_cannot_refuse() -> None:
+def test_a_governor_that_does_not_run_cannot_deny() -> None:
     with pytest.raises(UsageError), denying(Governor(unlimited()), "weather"):
         pass
 

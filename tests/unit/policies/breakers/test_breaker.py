@@ -559,7 +559,7 @@ def test_the_cost_of_a_request_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("rate", [0, 0.0, -0.1, 1.000001, 2, math.nan, math.inf, -math.inf, True, "0.5"])
-def test_a_rate_that_cannot_be_is_refused_by_name(rate: Any) -> None:
+def test_a_rate_that_cannot_be_is_rejected_by_name(rate: Any) -> None:
     with pytest.raises(ConfigError, match=r"failure_rate is .*; expected a number above 0 and at most 1"):
         Breaker(failure_rate=rate, window_calls=10)
 
@@ -578,7 +578,7 @@ def test_a_rate_that_cannot_be_is_refused_by_name(rate: Any) -> None:
         ("probes", {"probes": SLOTS + 1}),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(field: str, said: dict[str, Any]) -> None:
+def test_settings_that_contradict_each_other_are_rejected(field: str, said: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         Breaker(**said)
 

@@ -64,14 +64,14 @@ def test_while_the_room_hangs_on_an_outcome_it_is_one_window_from_now_at_the_ear
     assert at(1_060) == policy.earliest(at(1_000), PLAIN)
 
 
-def test_it_does_not_rest_while_units_are_lent() -> None:
+def test_it_does_not_rest_while_units_are_leased() -> None:
     policy = window(5)
-    policy.lend(at(0), 5)
+    policy.lease(at(0), 5)
     policy.reclaim(at(0), 2)
-    lent = policy.rests_at()
+    leased = policy.rests_at()
     policy.reclaim(at(0), 3)
 
-    assert (NEVER, True) == (lent, policy.rests_at() < NEVER)
+    assert (NEVER, True) == (leased, policy.rests_at() < NEVER)
 
 
 def test_a_clock_that_goes_back_during_a_call_does_not_shorten_its_window() -> None:

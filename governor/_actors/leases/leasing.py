@@ -1,4 +1,4 @@
-"""Lender: grants permits of one scope ahead to its holders, follows their use, and recalls them.
+"""Leasing: grants permits of one scope ahead to its holders, follows their use, and recalls them.
 
 What is granted ahead counts as used in every limit until the holder reports otherwise. The permits are recalled whenever a call
 needs what they have taken, whenever none has been used for a while, and always before a failure is read.
@@ -7,7 +7,7 @@ The threads of this process have one lease, from which the actor takes back what
 answers a recall with a message; it is not asked before a failure is read, but by what the failure changes.
 
 Bound: there are at most as many remote holders as connected processes that have asked in the scope. None holds more than
-`MAX_LENT` permits, nor more than an equal part of what all of them could hold.
+`MAX_LEASED_TO_MEMBER` permits, nor more than an equal part of what all of them could hold.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, cast, final
 
 from governor import instrumentation
-from governor._actors.leases.lease import MAX_LENT, NO_DEMAND, Demand, LocalHolder
+from governor._actors.leases.lease import MAX_LEASED_TO_MEMBER, NO_DEMAND, Demand, LocalHolder
 from governor._actors.leases.permits_ahead import PermitsAhead
 from governor._actors.leases.remote_holder import RemoteHolder
 from governor._actors.ledger import Ledger
@@ -24,13 +24,13 @@ from governor._actors.permit_owner import Owner
 from governor._exports import Later
 from governor._units import NEVER, Instant
 from governor.policies.contract import Grant, LimitPolicy
-from governor.policies.lent import (
+from governor.policies.leased import (
     collect,
     free_places,
     hand_over,
-    lend_places,
-    lendable_places,
-    may_lend,
+    leasable_places,
+    lease_places,
+    may_lease,
     measure,
     reclaim,
     succeeded,
@@ -39,19 +39,30 @@ from governor.policies.pipeline import Pipeline
 from governor.policies.verdict import Verdict
 
 if TYPE_CHECKING:
-    from governor._actors.leases import lent_places
+    from governor._actors.leases import leased_places
 else:
-    lent_places = Later("governor._actors.leases.lent_places")
+    leased_places = Later("governor._actors.leases.leased_places")
 
 
 @final
-class Lender:
+class Leasing:
     """The leases of one scope, as its actor sees them. Belongs to the actors' thread.
 
     `holder` and `demand` are of the threads of this process.
     """
 
-    __slots__ = ("_asks", "_catching_up", "_ledger", "_lent_at", "_owner", "_used", "demand", "holder", "lent_out", "remote")
+    __slots__ = (
+        "_asks",
+        "_catching_up",
+        "_ledger",
+        "_leased_at",
+        "_owner",
+        "_used",
+        "demand",
+        "holder",
+        "leased_elsewhere",
+        "remote",
+    )
 
     def __init__(self, ledger: Ledger, owner: Owner) -> None:
         self._ledger = ledger
@@ -62,24 +73,24 @@ class Lender:
         self._asks = 0
         #: Permits used since the last look.
         self._used = 0
-        #: When the permits that are outstanding here were lent, if limits wait for outcomes.
-        self._lent_at: Instant | None = None
+        #: When the permits that are outstanding here were leased, if limits wait for outcomes.
+        self._leased_at: Instant | None = None
         self.holder = LocalHolder(successes=cast("list[Success]", owner.successes))
         #: Made with the first ask that finds the lease empty: nothing is granted ahead before it.
         self.demand = NO_DEMAND
         #: The holders in other processes with permits that are outstanding, and how many those are together.
         self.remote: dict[RemoteHolder, None] = {}
-        self.lent_out = 0
+        self.leased_elsewhere = 0
 
     @property
     def outstanding(self) -> int:
-        """Permits granted ahead that are, as far as the lender knows, not used."""
-        return self.holder.outstanding + self.lent_out
+        """Permits granted ahead that are, as far as is known here, not used."""
+        return self.holder.outstanding + self.leased_elsewhere
 
     @property
-    def lends(self) -> bool:
+    def leases(self) -> bool:
         """Whether anything is granted ahead: permits, or places that calls take permits with."""
-        return self.holder.outstanding > 0 or self.lent_out > 0 or self.holder.places is not None
+        return self.holder.outstanding > 0 or self.leased_elsewhere > 0 or self.holder.places is not None
 
     @property
     def unread(self) -> bool:
@@ -107,7 +118,7 @@ class Lender:
             self._catching_up = False
 
     def collect(self) -> None:
-        """Reads how many permits have been used, and how long calls with lent places have taken."""
+        """Reads how many permits have been used, and how long calls with leased places have taken."""
         if self.holder.outstanding:
             self._count(self.holder.report_used())
         if self.holder.durations:
@@ -115,7 +126,7 @@ class Lender:
 
     def recall(self) -> bool:
         """Recalls what no call has taken: other processes answer later. False if nothing was outstanding here."""
-        if self.lent_out:
+        if self.leased_elsewhere:
             now = self._ledger.clock()
             for holder in self.remote:
                 holder.recall(now)
@@ -169,12 +180,12 @@ class Lender:
             return False
         # Degraded mode may have begun within this step: the gate knows only of what the pipeline itself has learned.
         pipeline.regate()
-        if now < pipeline.lends_from:
+        if now < pipeline.leases_from:
             return False
-        count = min(wanted, pipeline.lendable(now))
+        count = min(wanted, pipeline.leasable(now))
         if count < wanted:
             self.demand.given(holder.spare + count)
-        if pipeline.places and not self._lend_places(now, calls, count + holder.spare):
+        if pipeline.places and not self._lease_places(now, calls, count + holder.spare):
             return False
         if count:
             # What no call has taken is granted anew, so that all of the lease is of one instant and one generation.
@@ -182,28 +193,28 @@ class Lender:
             now, generation = self._ledger.clock(), pipeline.breaker.generation
             pipeline.reclaim(now, left)
             # Accounted for first: from the moment they are with the holder they may be used.
-            pipeline.lend(now, left + count)
+            pipeline.lease(now, left + count)
             grant = Grant(now, generation, ahead=True) if pipeline.needs_outcome else None
-            self._lent_at = None if grant is None else now
+            self._leased_at = None if grant is None else now
             holder.fill(PermitsAhead(self._owner, now, generation, left + count, grant))
         return count > 0
 
-    def _lend_places(self, now: Instant, calls: int, permits: int) -> bool:
-        """Lends so many calls a place each, if there are permits for any. False if permits cannot be used."""
+    def _lease_places(self, now: Instant, calls: int, permits: int) -> bool:
+        """Leases so many calls a place each, if there are permits for any. False if permits cannot be used."""
         holder, pipeline = self.holder, self._ledger.pipeline
         generation = pipeline.breaker.generation
         if holder.places is not None and holder.places.generation != generation:
             self._reclaim()
             return False  # What was granted before is of no use now: the next call begins anew.
-        count = min(calls, permits, lendable_places(pipeline, now))
+        count = min(calls, permits, leasable_places(pipeline, now))
         if count:
-            lend_places(pipeline, count)
+            lease_places(pipeline, count)
             places = holder.places
             if places is None:
                 measures = any(limit.measures for limit in pipeline.places)
-                dated = any(isinstance(policy, LimitPolicy) and policy.needs_outcome for policy in pipeline.lenders)
+                dated = any(isinstance(policy, LimitPolicy) and policy.needs_outcome for policy in pipeline.leasing)
                 durations = holder.durations if measures else None
-                places = lent_places.LentPlaces(
+                places = leased_places.LeasedPlaces(
                     self._owner, generation, clock=self._ledger.clock, durations=durations, dated=dated
                 )
                 holder.open_places(places)
@@ -237,7 +248,7 @@ class Lender:
 
     def _count(self, used: int) -> None:
         self._used += used
-        self._ledger.collect(used, self._lent_at)
+        self._ledger.collect(used, self._leased_at)
 
     # Holders in other processes.
 
@@ -245,30 +256,30 @@ class Lender:
         """Whether permits stand in the way of a call that are being recalled from other processes."""
         pipeline = self._ledger.pipeline
         if verdict.by is pipeline.cap:
-            return pipeline.cap.lent > 0 and verdict.when < NEVER
-        if not self.lent_out or not pipeline.lends_elsewhere or verdict.by not in pipeline.lenders:
+            return pipeline.cap.leased > 0 and verdict.when < NEVER
+        if not self.leased_elsewhere or not pipeline.leases_elsewhere or verdict.by not in pipeline.leasing:
             return False
         return any(holder.recalled_at is not None for holder in self.remote)
 
     def recall_unless_free(self) -> None:
         """Recalls what other processes have if the breaker or the ban guard no longer lets every call through."""
         pipeline = self._ledger.pipeline
-        if self.lent_out and (pipeline.guard.restricted or not pipeline.breaker.unrestricted):
+        if self.leased_elsewhere and (pipeline.guard.restricted or not pipeline.breaker.unrestricted):
             self.recall()
 
-    def lend(self, holder: RemoteHolder, wanted: int) -> int:
+    def lease(self, holder: RemoteHolder, wanted: int) -> int:
         """Grants a holder up to `wanted` permits ahead, as far as the limits have them to spare. Returns how many."""
         pipeline, now = self._ledger.pipeline, self._ledger.clock()
         pipeline.regate()
-        if wanted <= 0 or holder.recalled_at is not None or now < pipeline.gate or not may_lend(pipeline):
+        if wanted <= 0 or holder.recalled_at is not None or now < pipeline.gate or not may_lease(pipeline):
             return 0
-        free = pipeline.lendable(now)
-        part = (free + self.lent_out) // len(self.remote.keys() | {holder})
-        count = min(wanted, free, min(part, MAX_LENT) - holder.outstanding)
+        free = pipeline.leasable(now)
+        part = (free + self.leased_elsewhere) // len(self.remote.keys() | {holder})
+        count = min(wanted, free, min(part, MAX_LEASED_TO_MEMBER) - holder.outstanding)
         if count <= 0:
             return 0
-        pipeline.lend(now, count)
-        self.lent_out += count
+        pipeline.lease(now, count)
+        self.leased_elsewhere += count
         self.remote[holder] = None
         holder.fill(now, count, pipeline.breaker.generation)
         return count
@@ -284,7 +295,7 @@ class Lender:
         used, back = holder.settled(generation, used, back)
         self._settle(holder, used)
         if back:
-            self.lent_out -= back
+            self.leased_elsewhere -= back
             reclaim(self._ledger.pipeline, self._ledger.clock(), back)
 
     def expire(self, holder: RemoteHolder) -> None:
@@ -293,7 +304,7 @@ class Lender:
 
     def _settle(self, holder: RemoteHolder, used: int) -> None:
         if used:
-            self.lent_out -= used
+            self.leased_elsewhere -= used
             # Dated at the latest instant at which they can have been used.
             collect(self._ledger.pipeline, self._ledger.clock(), used)
             self._ledger.counters.requests += used
@@ -302,4 +313,4 @@ class Lender:
 
     def follow(self, before: Pipeline) -> None:
         """Other policies decide from now on than `before`: they count what is outstanding elsewhere."""
-        hand_over(self._ledger.clock(), before, self._ledger.pipeline, self.lent_out)
+        hand_over(self._ledger.clock(), before, self._ledger.pipeline, self.leased_elsewhere)

@@ -1,10 +1,10 @@
-"""Places in flight that a scope has lent to threads: the success of one call gives its place to the next, without the actor.
+"""Places in flight that a scope has leased to threads: the success of one call gives its place to the next, without the actor.
 
 A permit that was granted ahead is used up, and a place is not: it passes from call to call, and the actor counts it as taken
 throughout. Every other outcome goes to the actor and frees its place there, as that of any permit.
 
 A recall closes these places for good. It takes back those that no call has, and whatever a call gives back later is a message,
-so that nothing stays here unseen. Places that are lent afterwards are others, with permits of their own.
+so that nothing stays here unseen. Places that are leased afterwards are others, with permits of their own.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import repeat, starmap
 from typing import final
 
-from governor._actors.leases.permits_ahead import NO_PERMITS, LentPermit, PermitsAhead
+from governor._actors.leases.permits_ahead import NO_PERMITS, LeasedHeldPermit, PermitsAhead
 
 # C: import cython
 from governor._actors.permit_owner import Owner
@@ -26,7 +26,7 @@ from governor.policies.contract import Grant
 
 # C: @cython.cclass
 @final
-class LentPlaces(PlacesFields):
+class LeasedPlaces(PlacesFields):
     """Places, and the permits that calls take together with one of them. Any thread may take, give back and call back.
 
     Each place is taken once: by a call, by the recall, or by the call that finds these places closed when it gives one back.
@@ -48,7 +48,7 @@ class LentPlaces(PlacesFields):
         self.generation = generation
         self.clock = clock
         self.durations = durations
-        #: Whether a limit besides waits for the outcome, and knows permits by the instant at which they were lent.
+        #: Whether a limit besides waits for the outcome, and knows permits by the instant at which they were leased.
         self._dated = dated
         self.permits: PermitsAhead = NO_PERMITS
         self.free = deque[None]()  # C: self.free = 0
@@ -61,7 +61,7 @@ class LentPlaces(PlacesFields):
         return min(len(self.permits), self.count_free())
 
     @property
-    def leased(self) -> Iterator[LentPermit]:
+    def leased(self) -> Iterator[LeasedHeldPermit]:
         """Takes a permit at each step. Ends if there is none, or no place, and goes on once there are."""
         return starmap(self.take, repeat(()))  # C: return self
 
@@ -76,12 +76,12 @@ class LentPlaces(PlacesFields):
         return len(self.free)  # C: return self.free
 
     def add(self, count: int) -> None:
-        """Lends so many places more."""
+        """Leases so many places more."""
         self.free.extend(repeat(None, count))  # C: self.free += count
 
-    def take(self) -> LentPermit:
+    def take(self) -> LeasedHeldPermit:
         """Takes a place and a permit. Raises StopIteration if there is none of either, which ends a loop over `leased`."""
-        permit: LentPermit
+        permit: LeasedHeldPermit
         try:
             for _ in self._next:  # C: if self.free > 0:
                 # C: self.free -= 1

@@ -1,10 +1,10 @@
 """Calls with permits that were granted ahead, from when their use is dated until their outcome is known.
 
-Permits that were lent at one instant are alike, and used at different ones. An outcome tells that one of them has arrived, but
-not which date is its own. So it takes the earliest of those dates: whatever is left is dated no earlier than the calls that are
-left. Of calls whose margin has ended before, outcomes are still to come: each of these is assumed to come first.
+Permits that were leased at one instant are alike, and used at different ones. An outcome tells that one of them has arrived,
+but not which date is its own. So it takes the earliest of those dates: whatever is left is dated no earlier than the calls that
+are left. Of calls whose margin has ended before, outcomes are still to come: each of these is assumed to come first.
 
-Bound: `MAX_BATCHES` instants of lending, of which the oldest are forgotten: their calls count until their margin has ended.
+Bound: `MAX_BATCHES` instants of leasing, of which the oldest are forgotten: their calls count until their margin has ended.
 """
 
 from collections import deque
@@ -13,8 +13,8 @@ from typing import Final
 
 MAX_BATCHES: Final = 4096
 
-#: When it was lent, the units whose margin has ended, and dates with units.
-LentBatchState = tuple[int, int, tuple[tuple[int, int], ...]]
+#: When it was leased, the units whose margin has ended, and dates with units.
+LeasedBatchState = tuple[int, int, tuple[tuple[int, int], ...]]
 
 
 class _Batch:
@@ -25,8 +25,8 @@ class _Batch:
         self.overdue = overdue
 
 
-class LentCalls:
-    """The calls by the instant at which their permits were lent. Their units are among those on the way, by date."""
+class LeasedCalls:
+    """The calls by the instant at which their permits were leased. Their units are among those on the way, by date."""
 
     __slots__ = ("_batches",)
 
@@ -34,7 +34,7 @@ class LentCalls:
         self._batches: dict[int, _Batch] = {}
 
     def follow(self, filled_at: int, dated: int, units: int) -> None:
-        """So many units that were lent then are on the way since `dated`, which is no earlier than all before."""
+        """So many units that were leased then are on the way since `dated`, which is no earlier than all before."""
         batch = self._batches.get(filled_at)
         if batch is None:
             if len(self._batches) >= MAX_BATCHES:
@@ -43,7 +43,7 @@ class LentCalls:
         batch.dates.append((dated, units))
 
     def follows(self, filled_at: int) -> bool:
-        """Whether an outcome of a call is still to come whose permit was lent then."""
+        """Whether an outcome of a call is still to come whose permit was leased then."""
         return filled_at in self._batches
 
     def take(self, filled_at: int, count: int, on_the_way: dict[int, int]) -> int:
@@ -80,10 +80,10 @@ class LentCalls:
         """No outcome is to come."""
         self._batches.clear()
 
-    def state(self) -> tuple[LentBatchState, ...]:
+    def state(self) -> tuple[LeasedBatchState, ...]:
         """The calls, for `restore`."""
         return tuple((filled_at, batch.overdue, tuple(batch.dates)) for filled_at, batch in self._batches.items())
 
-    def restore(self, state: Iterable[LentBatchState]) -> None:
+    def restore(self, state: Iterable[LeasedBatchState]) -> None:
         """Continues from what `state` returned."""
         self._batches = {filled_at: _Batch(overdue, dates) for filled_at, overdue, dates in state}

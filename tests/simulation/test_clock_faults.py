@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.promise("R02", "R55")]
 DAY = 86_400.0
 
 
-class TroubledClock:
+class FaultyClock:
     """The loop's time in seconds, plus an error that a test sets; or one reading over and over."""
 
     def __init__(self) -> None:
@@ -47,8 +47,8 @@ class TroubledClock:
 CLOCKS = ["steady", "raw"]
 
 
-def governed(trouble: TroubledClock, kind: str, *limits: str, **global_: object) -> Governor:
-    clock: Clock = steady_clock(trouble.seconds) if kind == "steady" else trouble.raw
+def governed(faulty: FaultyClock, kind: str, *limits: str, **global_: object) -> Governor:
+    clock: Clock = steady_clock(faulty.seconds) if kind == "steady" else faulty.raw
     return Governor(Config.from_mapping({"global": global_, "outbound": {"default": {"limits": limits}}}), clock=clock)
 
 
@@ -63,13 +63,13 @@ def count(governor: Governor, scope: str = "weather") -> int:
 
 @pytest.mark.parametrize("kind", CLOCKS)
 async def test_a_clock_that_stands_still_grants_nothing_more(kind: str) -> None:
-    trouble = TroubledClock()
-    async with governed(trouble, kind, "1/s burst 5", "50 per minute strict") as governor:
-        trouble.stand_still()
+    faulty = FaultyClock()
+    async with governed(faulty, kind, "1/s burst 5", "50 per minute strict") as governor:
+        faulty.stand_still()
         first = count(governor)
         await anyio.sleep(DAY)
         second = count(governor)
-        trouble.go_on()
+        faulty.go_on()
         await anyio.sleep(2)
         third = count(governor)
 
@@ -79,10 +79,10 @@ async def test_a_clock_that_stands_still_grants_nothing_more(kind: str) -> None:
 @pytest.mark.parametrize("kind", CLOCKS)
 @pytest.mark.parametrize("limit", ["1/minute burst 1", "1 per minute strict", "1 in flight"])
 async def test_a_clock_that_stands_still_keeps_no_call_beyond_its_timeout(kind: str, limit: str) -> None:
-    trouble = TroubledClock()
-    async with governed(trouble, kind, limit) as governor:
+    faulty = FaultyClock()
+    async with governed(faulty, kind, limit) as governor:
         holder = granted(governor.try_permit("weather"))
-        trouble.stand_still()
+        faulty.stand_still()
         began = anyio.current_time()
         with pytest.raises(PermitDenied):
             async with governor.permit("weather", timeout=90):
@@ -95,15 +95,15 @@ async def test_a_clock_that_stands_still_keeps_no_call_beyond_its_timeout(kind: 
 
 @pytest.mark.parametrize("kind", CLOCKS)
 async def test_a_call_that_waited_while_the_clock_stood_still_is_served_once_it_goes_on(kind: str) -> None:
-    trouble = TroubledClock()
-    async with governed(trouble, kind, "1/minute burst 1") as governor, anyio.create_task_group() as tasks:
+    faulty = FaultyClock()
+    async with governed(faulty, kind, "1/minute burst 1") as governor, anyio.create_task_group() as tasks:
         granted(governor.try_permit("weather"))
         served: list[float] = []
         tasks.start_soon(_wait, governor, served)
         await anyio.sleep(20)
-        trouble.stand_still()
+        faulty.stand_still()
         await anyio.sleep(3600)
-        trouble.go_on()
+        faulty.go_on()
         before = list(served)
 
     assert [] == before
@@ -113,17 +113,17 @@ async def test_a_call_that_waited_while_the_clock_stood_still_is_served_once_it_
 @pytest.mark.parametrize("kind", CLOCKS)
 async def test_a_clock_that_stands_still_does_not_keep_the_loop_busy(kind: str) -> None:
     """In virtual time a loop that never sleeps would never get anywhere."""
-    trouble = TroubledClock()
-    async with governed(trouble, kind, "1/ms burst 1") as governor, anyio.create_task_group() as tasks:
+    faulty = FaultyClock()
+    async with governed(faulty, kind, "1/ms burst 1") as governor, anyio.create_task_group() as tasks:
         granted(governor.try_permit("weather"))
         served: list[float] = []
-        trouble.stand_still()
+        faulty.stand_still()
         tasks.start_soon(_wait, governor, served)
         await anyio.sleep(10)
-        before = trouble.readings
+        before = faulty.readings
         await anyio.sleep(1)
-        readings = trouble.readings - before
-        trouble.go_on()
+        readings = faulty.readings - before
+        faulty.go_on()
 
     assert 1 == len(served)
     assert readings < 1000
@@ -131,10 +131,10 @@ async def test_a_clock_that_stands_still_does_not_keep_the_loop_busy(kind: str) 
 
 @pytest.mark.parametrize("kind", CLOCKS)
 async def test_a_clock_that_jumps_ahead_a_day_grants_one_burst_and_no_more(kind: str) -> None:
-    trouble = TroubledClock()
-    async with governed(trouble, kind, "1/minute burst 5", requests_per_minute=1000) as governor:
+    faulty = FaultyClock()
+    async with governed(faulty, kind, "1/minute burst 5", requests_per_minute=1000) as governor:
         first = count(governor)
-        trouble.error += DAY
+        faulty.error += DAY
         second = count(governor)
         used = governor.statistics().requests_last_minute
 
@@ -143,17 +143,17 @@ async def test_a_clock_that_jumps_ahead_a_day_grants_one_burst_and_no_more(kind:
 
 @pytest.mark.parametrize("kind", CLOCKS)
 async def test_a_call_that_waits_when_the_clock_jumps_ahead_is_served_when_it_was_promised(kind: str) -> None:
-    trouble = TroubledClock()
-    async with governed(trouble, kind, "1/minute burst 1") as governor, anyio.create_task_group() as tasks:
+    faulty = FaultyClock()
+    async with governed(faulty, kind, "1/minute burst 1") as governor, anyio.create_task_group() as tasks:
         granted(governor.try_permit("weather"))
         served: list[float] = []
         for _ in range(3):
             tasks.start_soon(_wait, governor, served)
         await anyio.sleep(30)
-        trouble.error += DAY
-        refused = governor.try_permit("weather")
+        faulty.error += DAY
+        denied = governor.try_permit("weather")
 
-    assert isinstance(refused, Denied)
+    assert isinstance(denied, Denied)
     assert served[0] <= 60.001
     assert served == sorted(served)
     assert served[-1] <= 180.01
@@ -162,12 +162,12 @@ async def test_a_call_that_waits_when_the_clock_jumps_ahead_is_served_when_it_wa
 @pytest.mark.parametrize("kind", CLOCKS)
 @pytest.mark.parametrize("back", [0.5, 30.0, DAY])
 async def test_a_clock_that_goes_back_grants_nothing_twice(kind: str, back: float) -> None:
-    trouble = TroubledClock()
-    trouble.error = 2 * DAY
-    async with governed(trouble, kind, "1/s burst 5", "20 per minute strict") as governor:
+    faulty = FaultyClock()
+    faulty.error = 2 * DAY
+    async with governed(faulty, kind, "1/s burst 5", "20 per minute strict") as governor:
         total = count(governor)
         for _ in range(50):
-            trouble.error -= back
+            faulty.error -= back
             total += count(governor)
 
     assert 5 == total
@@ -176,11 +176,11 @@ async def test_a_clock_that_goes_back_grants_nothing_twice(kind: str, back: floa
 @pytest.mark.parametrize("kind", CLOCKS)
 @pytest.mark.parametrize("back", [0.5, 30.0, DAY])
 async def test_a_clock_that_goes_back_makes_no_call_wait_until_it_has_caught_up(kind: str, back: float) -> None:
-    trouble = TroubledClock()
-    trouble.error = 2 * DAY
-    async with governed(trouble, kind, "1/minute burst 1") as governor:
+    faulty = FaultyClock()
+    faulty.error = 2 * DAY
+    async with governed(faulty, kind, "1/minute burst 1") as governor:
         granted(governor.try_permit("weather"))
-        trouble.error -= back
+        faulty.error -= back
         refusal = governor.try_permit("weather")
         served: list[float] = []
         await _wait(governor, served)
@@ -193,14 +193,14 @@ async def test_a_clock_that_goes_back_makes_no_call_wait_until_it_has_caught_up(
 
 @pytest.mark.parametrize("kind", CLOCKS)
 async def test_a_clock_that_goes_back_costs_a_waiting_call_at_most_the_time_until_it_is_noticed(kind: str) -> None:
-    trouble = TroubledClock()
-    trouble.error = 2 * DAY
-    async with governed(trouble, kind, "1/minute burst 1") as governor, anyio.create_task_group() as tasks:
+    faulty = FaultyClock()
+    faulty.error = 2 * DAY
+    async with governed(faulty, kind, "1/minute burst 1") as governor, anyio.create_task_group() as tasks:
         granted(governor.try_permit("weather"))
         served: list[float] = []
         tasks.start_soon(_wait, governor, served)
         await anyio.sleep(30)
-        trouble.error -= DAY
+        faulty.error -= DAY
         with pytest.raises(RateLimited):
             async with governor.permit("weather", timeout=10):
                 pass

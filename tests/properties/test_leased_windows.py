@@ -1,4 +1,4 @@
-"""Laws of a strict window that lends: no window of the provider holds more, whenever permits are used and calls arrive."""
+"""Laws of a strict window that leases: no window of the provider holds more, whenever permits are used and calls arrive."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pytest
 
 from governor._units import DAY, NEVER, Duration, Instant
 from governor.policies.arrivals import Arrivals, Ending
-from governor.policies.contract import Grant, Lending, LimitPolicy, Result
+from governor.policies.contract import Grant, Leasable, LimitPolicy, Result
 from governor.policies.shared_limit import MethodCost, Share, SharedLimit
 from governor.policies.windows.parameters import StrictWindow
 from governor.policies.windows.window import StrictWindowPolicy
@@ -25,7 +25,7 @@ MARGINS: Final = st.integers(1, 15) | st.none()
 
 #: What happens, and to how many, or to which one.
 Step = tuple[int, str, int]
-WHAT: Final = ("lend", "use", "count", "recall", "grant", "end", "begin", "lose", "never made", "used more", "gather", "go on")
+WHAT: Final = ("lease", "use", "count", "recall", "grant", "end", "begin", "lose", "never made", "used more", "gather", "go on")
 
 
 @dataclass(eq=False)
@@ -45,7 +45,7 @@ class Model:
     def __init__(self, window: StrictWindow, margin: int | None, cost: int) -> None:
         self.window, self.margin, self.cost = window, margin, cost
         self.now = START
-        self.lent: list[int] = []
+        self.leased: list[int] = []
         self.open: list[Call] = []
         self.calls: list[Call] = []
         self._use(self._new())
@@ -59,7 +59,7 @@ class Model:
         self.policy = policy
         share = Share(SharedLimit(policy), MethodCost(self.cost))
         self.subject: LimitPolicy = share.policy
-        self.lending = cast("Lending", share.policy)
+        self.leasing = cast("Leasable", share.policy)
 
     @property
     def at(self) -> Instant:
@@ -68,7 +68,7 @@ class Model:
     def step(self, gap: int, what: str, which: int) -> None:
         self.now += gap
         steps: dict[str, Callable[[int], None]] = {
-            "lend": self._lend,
+            "lease": self._lease,
             "use": self._take,
             "count": self._count,
             "recall": self.recall,
@@ -83,28 +83,28 @@ class Model:
             self._count()
             self.end(self.open[which % len(self.open)], what)
 
-    def _lend(self, which: int) -> None:
-        count = min(which + 1, self.lending.lendable(self.at))
+    def _lease(self, which: int) -> None:
+        count = min(which + 1, self.leasing.leasable(self.at))
         if count:
-            self.lending.lend(self.at, count)
-            self.lent += [self.now] * count
+            self.leasing.lease(self.at, count)
+            self.leased += [self.now] * count
 
     def _take(self, which: int) -> None:
         """Threads take permits: the owner learns of it later."""
-        for _ in range(min(which % 3 + 1, len(self.lent))):
-            filled_at = self.lent.pop(which % len(self.lent))
+        for _ in range(min(which % 3 + 1, len(self.leased))):
+            filled_at = self.leased.pop(which % len(self.leased))
             self._begin(Call(Grant(Instant(filled_at), 0, ahead=True), self.now, NEVER))
 
     def _flood(self, _: int) -> None:
-        """All that there is is lent and taken."""
-        self._lend(7)
-        for number in range(len(self.lent)):
+        """All that there is is leased and taken."""
+        self._lease(7)
+        for number in range(len(self.leased)):
             self._take(3 * number)
 
     def recall(self, _: int = 0) -> None:
         self._count()
-        self.lending.reclaim(self.at, len(self.lent))
-        self.lent.clear()
+        self.leasing.reclaim(self.at, len(self.leased))
+        self.leased.clear()
 
     def _grant(self, _: int) -> None:
         asked = request(self.window, 1)
@@ -129,7 +129,7 @@ class Model:
     def _count(self, _: int = 0) -> None:
         used = [call for call in self.open if not call.counted]
         if used:
-            self.lending.collect(self.at, len(used))
+            self.leasing.collect(self.at, len(used))
         for filled_at in sorted({call.grant.granted_at for call in used}):
             self.subject.follow(self.at, filled_at, sum(call.grant.granted_at == filled_at for call in used))
         for call in used:
@@ -207,7 +207,7 @@ def test_no_window_of_the_provider_holds_more_and_in_the_end_everything_is_there
 @pytest.mark.promise("R02")
 def test_the_answer_to_a_call_whose_margin_has_ended_dates_no_other_call() -> None:
     model = Model(StrictWindow(2, Duration(10)), 5, 1)
-    for step in [(0, "lend", 1), (0, "use", 0), (0, "count", 0), (6, "use", 0), (0, "count", 0)]:
+    for step in [(0, "lease", 1), (0, "use", 0), (0, "count", 0), (6, "use", 0), (0, "count", 0)]:
         model.step(*step)
     model.end(model.open[0], "end")
 

@@ -3,47 +3,47 @@
 from collections.abc import Sequence
 from typing import cast
 
-from governor.policies.contract import REQUESTS, Lending, LimitPolicy
+from governor.policies.contract import REQUESTS, Leasable, LimitPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.policies.shared_limit import Share
 
 
-def lenders(
+def leasing(
     limits: Sequence[LimitPolicy], shares: Sequence[Share], together: tuple[LimitPolicy, ...]
-) -> tuple[Lending, ...] | None:
-    """The limits that plain requests take units of; None if a limit cannot lend.
+) -> tuple[Leasable, ...] | None:
+    """The limits that plain requests take units of; None if a limit cannot lease.
 
-    Of what counts other units, a plain request takes nothing, and places in flight are lent apart. `together` is all limits,
+    Of what counts other units, a plain request takes nothing, and places in flight are leased apart. `together` is all limits,
     and the answer for most.
     """
     own = []
     for limit in limits:  # Not in a comprehension, which costs a call: every new scope comes by here.
-        if limit.lends_places:
+        if limit.leases_places:
             continue
-        if not limit.lends:
+        if not limit.leases:
             return None
         if limit.parameters.unit == REQUESTS:
             own.append(limit)
     for share in shares:
-        if share.policy.lends_places:
+        if share.policy.leases_places:
             continue
-        if not share.policy.lends:
+        if not share.policy.leases:
             return None
         if share.counts_plain:
             own.append(share.policy)
-    return cast("tuple[Lending, ...]", together if len(own) == len(together) else tuple(own))
+    return cast("tuple[Leasable, ...]", together if len(own) == len(together) else tuple(own))
 
 
 def places(limits: Sequence[LimitPolicy]) -> tuple[InFlightPolicy, ...]:
-    """The limits whose places are lent, each as often as the others."""
-    return tuple([limit for limit in limits if isinstance(limit, InFlightPolicy) and limit.lends_places])
+    """The limits whose places are leased, each as often as the others."""
+    return tuple([limit for limit in limits if isinstance(limit, InFlightPolicy) and limit.leases_places])
 
 
-def lends_elsewhere(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> bool:
+def leases_elsewhere(limits: Sequence[LimitPolicy], shares: Sequence[Share]) -> bool:
     """Whether other processes may have leases, which report how many permits were used, and nothing of each."""
     if len(limits) > 1:
         return False
     for limit in limits:
-        if not (limit.lends and limit.lends_elsewhere):
+        if not (limit.leases and limit.leases_elsewhere):
             return False
-    return not shares or all(share.policy.lends and share.policy.lends_elsewhere for share in shares)
+    return not shares or all(share.policy.leases and share.policy.leases_elsewhere for share in shares)

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from governor import Denied, UsageError
-from governor._actors.leases.permits_ahead import NO_PERMITS, LentPermit
+from governor._actors.leases.permits_ahead import NO_PERMITS, LeasedHeldPermit
 from governor._units import Instant
 from governor.clock import system_clock
 from governor.errors import Overloaded, PermitDenied, ShuttingDown
@@ -26,10 +26,10 @@ def test_a_place_passes_on_as_often_as_calls_succeed_and_all_of_them_are_free_in
     with governed("3 in flight", "1000 per day strict") as governor:
         client = GovernorClient(governor)
         with ahead(governor, SCOPE, least=3) as lease:
-            places = lease.actors[0].lender.holder.places
+            places = lease.actors[0].leasing.holder.places
             for status in (200, 404, None):
                 permits = [granted(client.try_permit(SCOPE)) for _ in range(3 if status else 1)]
-                assert {LentPermit} == set(map(type, permits))
+                assert {LeasedHeldPermit} == set(map(type, permits))
                 for permit in permits:
                     permit.record(status=status)
             assert places is not None
@@ -68,7 +68,7 @@ def test_two_threads_that_report_one_permit_free_its_place_once() -> None:
     with governed("3 in flight") as governor:
         client = GovernorClient(governor)
         with ahead(governor, SCOPE, least=3) as lease:
-            places = lease.actors[0].lender.holder.places
+            places = lease.actors[0].leasing.holder.places
             assert places is not None
             permit, clock, now = granted(client.try_permit(SCOPE)), places.clock, system_clock
             places.durations = []
@@ -93,10 +93,10 @@ def test_a_place_that_comes_back_after_a_recall_is_freed_by_a_message() -> None:
         with ahead(governor, SCOPE, least=3) as lease:
             (actor,) = lease.actors
             permit = granted(client.try_permit(SCOPE))
-        until(lambda: actor.lender.holder.places is None)
+        until(lambda: actor.leasing.holder.places is None)
         with ahead(governor, SCOPE, least=2):  # Other places.
             permit.record(status=200)
-        until(lambda: actor.lender.holder.places is None)
+        until(lambda: actor.leasing.holder.places is None)
 
         assert 3 == governor.statistics().scopes[actor.scope].limits[0].available
 
@@ -108,7 +108,7 @@ def fail() -> None:
 @pytest.mark.promise("R02", "R14")
 @pytest.mark.parametrize("queued", [False, True], ids=["unread", "in the queue"])
 @pytest.mark.parametrize("end", [ShuttingDown, Overloaded], ids=["closed", "crashed"])
-def test_calls_that_wait_are_answered_when_their_scope_ends_and_each_lent_place_is_freed_once(
+def test_calls_that_wait_are_answered_when_their_scope_ends_and_each_leased_place_is_freed_once(
     end: type[PermitDenied], queued: bool
 ) -> None:
     with ThreadPoolExecutor(3) as pool, ExitStack() as life:

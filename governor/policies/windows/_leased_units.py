@@ -1,33 +1,34 @@
 """Units of a strict window that are granted ahead.
 
-A lent unit counts as on the way from the moment at which it is lent. Once its use is known it has a date, the instant at which
-that became known, which is no earlier than the use. From then on its margin runs, and its outcome tells when it has arrived.
+A leased unit counts as on the way from the moment at which it is leased. Once its use is known it has a date, the instant at
+which that became known, which is no earlier than the use. From then on its margin runs, and its outcome tells when it has
+arrived.
 """
 
 from governor._units import Instant
 from governor.policies.contract import Grant, LimitPolicy, Request
-from governor.policies.windows._lent_calls import LentCalls
+from governor.policies.windows._leased_calls import LeasedCalls
 from governor.policies.windows._uses import WindowUses
 
 
-class LentUnits(LimitPolicy, WindowUses):
-    """Lends units, for the state machine of the window, which sets what is named here."""
+class LeasedUnits(LimitPolicy, WindowUses):
+    """Leases units, for the state machine of the window, which sets what is named here."""
 
-    __slots__ = ("_lent", "_out")
+    __slots__ = ("_leased", "_out")
 
-    lends = True
+    leases = True
     #: Another process does not tell when its calls have been answered.
-    lends_elsewhere = False
+    leases_elsewhere = False
 
-    #: Units that are lent, and the calls with such units whose outcomes are to come.
+    #: Units that are leased, and the calls with such units whose outcomes are to come.
     _out: int
-    _lent: LentCalls
+    _leased: LeasedCalls
 
-    def lendable(self, now: Instant) -> int:
-        """All that is available: each unit counts as on the way while it is lent."""
+    def leasable(self, now: Instant) -> int:
+        """All that is available: each unit counts as on the way while it is leased."""
         return self.available(now)
 
-    def lend(self, now: Instant, count: int) -> None:
+    def lease(self, now: Instant, count: int) -> None:
         """They are on the way, with a date that is not known yet."""
         self._out += count
         self.moving += count
@@ -41,7 +42,7 @@ class LentUnits(LimitPolicy, WindowUses):
 
     def follow(self, now: Instant, filled_at: Instant, used: int) -> None:
         """See `LimitPolicy.follow`."""
-        self._lent.follow(self._batch(filled_at), now if self._by_outcome else self._latest, used)
+        self._leased.follow(self._batch(filled_at), now if self._by_outcome else self._latest, used)
 
     def reclaim(self, now: Instant, count: int) -> None:
         """They will not be used."""
@@ -50,10 +51,10 @@ class LentUnits(LimitPolicy, WindowUses):
         self._look()
 
     def ended(self, now: Instant, filled_at: Instant, count: int) -> None:
-        """Dates so many units of calls whose permits were lent then, if they are on the way."""
+        """Dates so many units of calls whose permits were leased then, if they are on the way."""
         if now >= self._due:
             self._arrive(now)
-        taken = self._lent.take(self._batch(filled_at), count, self._on_the_way)
+        taken = self._leased.take(self._batch(filled_at), count, self._on_the_way)
         if taken:
             self.moving -= taken
             # Not before the use of any of them, even if the clock has gone back.
@@ -61,7 +62,7 @@ class LentUnits(LimitPolicy, WindowUses):
         self._look()
 
     def _batch(self, filled_at: Instant) -> int:
-        """Counted by outcome, all lent units are alike: their dates do not matter."""
+        """Counted by outcome, all leased units are alike: their dates do not matter."""
         return 0 if self._by_outcome else filled_at
 
     def _begin(self, now: Instant, units: int) -> int:
@@ -70,5 +71,5 @@ class LentUnits(LimitPolicy, WindowUses):
         return now if self._by_outcome else self._latest
 
     def _drop(self, grant: Grant, count: int) -> None:
-        """Removes units on the way that were lent."""
-        self.moving -= self._lent.take(self._batch(grant.granted_at), count, self._on_the_way)
+        """Removes units on the way that were leased."""
+        self.moving -= self._leased.take(self._batch(grant.granted_at), count, self._on_the_way)
