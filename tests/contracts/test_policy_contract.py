@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import pytest
+from hypothesis import example
 
 from governor._member.away import use_up
 from governor._units import AFTER_OUTCOME, DAY, NEVER, SECOND, Duration, Instant
@@ -470,45 +471,54 @@ def test_nothing_is_left_of_a_limit_that_is_used_up_but_places_in_flight(limit: 
     assert kept or policy.earliest(end, asking(policy.unit, 1)) > end
 
 
-def give_up(policy: Any, now: Instant, granted_at: Instant, count: int) -> None:
-    """So many calls are granted, and given up later."""
+def begin(policy: Any, now: Instant, count: int) -> list[Grant]:
+    """So many calls are granted that are given up later."""
     one = asking(policy.unit, 1)
-    grants = [Grant(granted_at, 0, one, (policy.commit(granted_at, one),), ending=Ending.GIVEN_UP) for _ in range(count)]
-    for grant in grants:
+    return [Grant(now, 0, one, (policy.commit(now, one),), ending=Ending.GIVEN_UP) for _ in range(count)]
+
+
+def give_up(policy: Any, now: Instant, granted_at: Instant, count: int) -> None:
+    for grant in begin(policy, granted_at, count):
         policy.record(now, grant, Result.NEUTRAL)
 
 
 @pytest.mark.parametrize("name", [name for name in SPENDING if "tokens" not in name and ("window" in name or "flight" in name)])
 @pytest.mark.promise("R62")
-@given(begun=st.integers(0, 4), out=st.integers(0, 4), landed=st.integers(0, 3), moving=st.integers(0, 3) | st.none())
+@example(3, 0, 1, 2, True)
+@given(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4), st.integers(0, 6) | st.none(), st.booleans())
 def test_the_calls_of_a_process_that_has_died_stand_as_if_each_had_been_given_up(
-    name: str, begun: int, out: int, landed: int, moving: int | None
+    name: str, begun: int, out: int, units: int, moving: int | None, journal: bool
 ) -> None:
     policies: list[Any] = [SPENDING[name](), SPENDING[name]()]
     policy, twin = policies
     flight, one, seen = "flight" in name, asking(policy.unit, 1), START
     at, now = Instant(seen + SECOND), Instant(seen + 2 * SECOND)
-    if begun:
-        for _ in range(begun):
-            policy.commit(now, one)
+    dates = [Instant(seen - SECOND + call * SECOND // 4) if journal else now for call in range(1, begun + 1)]
+    for date in dates:
+        policy.commit(date, one)
+    if not journal:
         policy.abandoned(now, out)
         give_up(twin, now, now, begun + out)
     else:
-        units = landed + (moving or 0)
         policy.abandoned(now, out, LostCalls(units, at, out, moving, moving, seen, 0, START))
         if flight:
             give_up(twin, now, at, policy.parameters.amount if moving is None else moving)
         else:
-            for _ in range(0 if moving is None else landed):
+            on_the_way = begun + units if moving is None else min(moving, begun + units)
+            latest = min(on_the_way, units)
+            known = [grant for date in dates[begun - on_the_way + latest :] for grant in begin(twin, date, 1)]
+            for _ in range(begun + units - on_the_way):
                 twin.commit(seen, one)
                 twin.answered(seen, Grant(seen, 0, one, (0,), answered_at=seen))
                 twin.record(seen, Grant(seen, 0, one, (0,), answered_at=seen), Result.SUCCESS)
-            give_up(twin, now, at, units if moving is None else moving)
+            for grant in known:
+                twin.record(now, grant, Result.NEUTRAL)
+            give_up(twin, now, at, latest)
             give_up(twin, now, now, out)
 
     assert (policy.rests_at(), policy.ready) == (twin.rests_at(), twin.ready)
-    for half in range(12):
-        later = Instant(now + half * SECOND // 2)
+    for quarter in range(24):
+        later = Instant(now + quarter * SECOND // 4)
         assert policy.available(later) == twin.available(later)
         assert policy.earliest(later, one) == twin.earliest(later, one)
 

@@ -301,7 +301,12 @@ KILLED = st.lists(
 )
 
 
+#: Calls on the way are known to the next life, whose own grants come later.
+DATED_ONCE = [[("ask", 0)]] * 3 + [[("wait", SECOND), ("ask", 0)], [("wait", MINUTE), ("wait", SECOND), ("ask", 0)]]
+
+
 @pytest.mark.promise("R62")
+@example(DATED_ONCE)
 @given(st.lists(KILLED, min_size=2, max_size=12))
 def test_killed_lives_deny_a_call_only_where_one_long_life_would_a_moment_later(lives: list[list[tuple[str, int]]]) -> None:
     system = System()

@@ -265,18 +265,20 @@ class StrictWindowPolicy(LeasedUnits):
     def abandoned(self, now: Instant, units: int, lost: LostCalls | None = None) -> None:
         """The units are on the way from now on; counted by outcome, those and all others on the way have ended now.
 
-        What is known to be `lost` besides had arrived, or is on the way since the last of its grants.
+        What is known to be `lost` besides had arrived, or is on the way since the last of its grants. Units that were known
+        before keep their dates: dated anew by each process that dies, they would never arrive. Which of all units have arrived
+        is not known: the oldest ones count as arrived, so that none leaves the window too early.
         """
         self._leased.clear()
         if lost is not None:
-            self._arrive(max(lost.seen, lost.at))
+            self._arrive(lost.seen)
             gone = self.moving + lost.units
             moving = gone if lost.moving is None else min(lost.moving, gone)
-            self._on_the_way.clear()
-            self.moving, self._due = 0, NEVER
+            latest = min(moving, lost.units)
+            self._drop_oldest(self.moving + latest - moving)
             if landed := min(gone - moving, self._max_used):
                 self._log.add(lost.seen, landed)
-            self.abandoned(now if self._by_outcome else lost.at, moving)
+            self.abandoned(now if self._by_outcome else lost.at, latest)
         count = min(units, self._max_used)
         if self._by_outcome:
             count += self.moving
@@ -287,6 +289,16 @@ class StrictWindowPolicy(LeasedUnits):
         elif count > 0:
             self.commit(now, Request(count) if self._unit is None else Request(0, {self._unit: count}))
         self._look()
+
+    def _drop_oldest(self, count: int) -> None:
+        """Removes units on the way, those first that were granted first."""
+        moving = self._on_the_way
+        self.moving -= count
+        for granted, units in tuple(moving.items()):
+            if units > count:
+                moving[granted] = units - count
+                break
+            count -= moving.pop(granted)
 
     def carry_over(self, now: Instant, before: Self) -> None:
         """The same uses count. Units on the way go on by the rule of this window.
