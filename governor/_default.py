@@ -2,6 +2,7 @@
 
 import atexit
 import concurrent.futures.thread  # noqa: F401  # Before the handlers of this module: see at its end.
+import logging
 import os
 import sys
 import threading
@@ -17,7 +18,9 @@ from governor._decorator import LimitDecorator
 from governor._governor import Governor
 from governor._lives import GovernorState
 from governor._threads import run_on_thread
+from governor.config.variable_names import unread_policy_file
 
+_log: Final = logging.getLogger("governor")
 _lock: Final = Lock()
 _started: dict[int, Governor] = {}
 #: The processes, this one and those that it was forked from, in which something is done at exit.
@@ -90,7 +93,10 @@ def reset() -> None:
 
 def configured() -> Governor:
     """A new one, not entered, as the file that `GOVERNOR_CONFIG` names and the environment say. Raises `ConfigError`."""
-    return Governor.from_file()
+    governor = Governor.from_file()
+    if governor.config.policy_file is None and (advice := unread_policy_file()):
+        _log.warning("%s", advice)
+    return governor
 
 
 def _close(process: int) -> None:

@@ -2,13 +2,12 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from governor.cli.presets import in_use
 from governor.config import Config, show
 from governor.config.differences import differences
-from governor.config.variable_names import POLICY_FILE
+from governor.config.variable_names import unread_policy_file
 
 if TYPE_CHECKING:
     from governor.cli.completion import Commands
@@ -18,8 +17,6 @@ _DESCRIPTION: Final = (
     "that differ from the defaults, as a policy file, with the sources of the presets in use. If not, prints every mistake and "
     "exits with status 2."
 )
-#: The name of the policy file that `governor init` writes.
-_USUAL: Final = "governor.toml"
 
 
 def add_to(commands: "Commands") -> None:
@@ -34,8 +31,8 @@ def _run(said: argparse.Namespace) -> int:
     config = Config.load(said.file)
     lines = show(config) if said.all else differences(config)
     name = f" {config.policy_file}" if config.policy_file else ""
-    if not name and Path(_USUAL).exists():
-        print(f"{_USUAL} is not read: set {POLICY_FILE}={_USUAL}, or name it to this command", file=sys.stderr)
+    if not name and (advice := unread_policy_file()):
+        print(f"{advice}, or name it to this command", file=sys.stderr)
     if said.all:
         # Nothing but the settings, so that the output is a policy file.
         print("\n".join(lines[:-1]))

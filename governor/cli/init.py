@@ -10,6 +10,7 @@ from governor.cli import schema
 from governor.config import Config, describe, parse_limit
 from governor.config.model import built_in_config
 from governor.config.names import check_name, join, provider_name, quoted
+from governor.config.variable_names import USUAL_POLICY_FILE
 from governor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ Sections = Mapping[str, str]
 def add_to(commands: "Commands") -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("init", help="write a commented policy file", description=_DESCRIPTION)
-    parser.add_argument("file", nargs="?", default="governor.toml", metavar="FILE", help="the file (default: %(default)s)")
+    parser.add_argument("file", nargs="?", default=USUAL_POLICY_FILE, metavar="FILE", help="the file (default: %(default)s)")
     parser.add_argument(
         "--outbound",
         action="append",

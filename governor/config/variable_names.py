@@ -5,6 +5,7 @@
 `GOVERNOR_`: Kubernetes sets `GOVERNOR_SERVICE_HOST` in containers beside a service with the name `governor`.
 """
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -19,6 +20,8 @@ from governor.policies import method_names
 PREFIX: Final = "GOVERNOR__"
 #: The path of the policy file, for programs that pass none.
 POLICY_FILE: Final = "GOVERNOR_CONFIG"
+#: The name that `governor init` gives to a policy file. Nothing reads it by this name alone.
+USUAL_POLICY_FILE: Final = "governor.toml"
 #: Variables with names of the reference system.
 LOGGING_SWITCH: Final = "ENABLE_TRAFFIC_CONTROL_LOGGING"
 LOGGING_DIRECTORY: Final = "TRAFFIC_CONTROL_LOG_DIR"
@@ -36,6 +39,13 @@ _RECORDS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "MACHINE": MachineSettings,
 }
 _SECTIONS: Final = ("GLOBAL", "PROVIDER", "OUTBOUND", "INBOUND", "BUDGET", "PRICES", "LOGGING", "MACHINE")
+
+
+def unread_policy_file() -> str | None:
+    """Advice if the working directory has a policy file with the usual name, by which nothing reads it."""
+    if not os.path.exists(USUAL_POLICY_FILE):
+        return None
+    return f"{USUAL_POLICY_FILE} is not read: set {POLICY_FILE}={USUAL_POLICY_FILE}"
 
 
 def is_setting(name: str) -> bool:

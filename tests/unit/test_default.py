@@ -148,3 +148,15 @@ def test_it_is_configured_by_the_file_that_dotenv_names(tmp_path: Path, monkeypa
     Path(".env").write_text("GOVERNOR_CONFIG=governor.toml", encoding="utf-8")
 
     assert Config.load("governor.toml").for_scope("weather") == default().config.for_scope("weather")
+
+
+@pytest.mark.promise("R19")
+def test_a_policy_file_that_nothing_names_is_named_in_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("governor.toml").touch()
+
+    default()
+
+    assert ["governor.toml is not read: set GOVERNOR_CONFIG=governor.toml"] == caplog.messages
