@@ -13,13 +13,14 @@ shape, what differs between repetitions is folded:
 An answer is compared without what it says about itself: its identifiers, its times, how long it took, and what it used. Of a
 stream the text is compared, of a model that calls tools its calls, and of an error the words.
 
-Costs about 6 us for a small request, and 40 us for 1 KiB of text, of which at most 8 KiB are folded.
+Costs about 20 us for a small request, 85 us for a prompt of 1 KiB and 750 us for one of 11 kB, of which at most 8 KiB are
+folded, and 20 us for the answer of a model.
 """
 
 import re
 import zlib
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import blake2b
 from types import NoneType
 from typing import Final, final
@@ -50,11 +51,16 @@ _VALUE: Final = re.compile(rb"[0-9][0-9A-Za-z_.:+-]*")
 _PROMPT: Final = re.compile(rb'"(?:messages|prompt|contents|inputText|model)":|"method":"(?:tools/call|message/send)"')
 #: Where the messages of a conversation are.
 _CONVERSATIONS: Final = ("messages", "contents", "input", "prompt")
+#: The value that follows a word, from its first digit on.
+_NUMBER: Final = re.compile(rb"[0-9][0-9A-Za-z_.:+-]*+(?: [0-9]{2}:[0-9]{2}[0-9:.]*)?")
 #: A word, and the value that follows it: `"retry_count":3`, `step 3`, `req-3`, `"traceId":"a3"`.
 _NAMED: Final = re.compile(
     rb"(?<![A-Za-z_-])([A-Za-z_][A-Za-z_-]*+)([\\\"'=:# .(>]{0,5}+)"
-    rb'([0-9][0-9A-Za-z_.:+-]*+(?: [0-9]{2}:[0-9]{2}[0-9:.]*)?|(?<=[">=])[A-Za-z_:-]{1,40}[0-9][0-9A-Za-z_.:+-]*+)'
+    rb'(%b|(?<=[">=])[A-Za-z_:-]{1,40}[0-9][0-9A-Za-z_.:+-]*+)' % _NUMBER.pattern
 )
+#: Where one may be in the reversed text, in which each digit is 0: from its first digit back to its word. Text has more words
+#: than digits, and a pattern with one first byte skips to it.
+_NAMED_BACK: Final = re.compile(rb"""0([A-Za-z_:-]{1,40}[">=])?[\\"'=:# .(>]{0,5}+([A-Za-z_-]++)(?<=[A-Za-z_])""")
 #: The parts of such a word.
 _WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
 #: Counters, and identifiers of the request itself; single letters only where they are keys; and the clock of the caller. A
@@ -78,16 +84,18 @@ _READS: Final = re.compile(
     rb'|^[^"]*\{(?:"[a-zA-Z]+":(?:"[^"]*"|\{[^{}]*\}|null),)*"query":"(?:\\n| )*(?:query\b|\{)'
     rb"|(?:^|[&\n])(?:Action=|x-amz-target=[A-Za-z0-9_]+\.)(?:Get|Batch_?Get|Describe|List|Receive|Query|Scan)"
 )
-#: JSON values that are random in each request, and the time before a line.
-_RANDOM: Final = re.compile(
-    rb'"(?:seed|nonce|salt|random)":(?:"[^"]*"|[0-9.]+)|\[[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?\]'
-)
-#: How a model is to answer the same question, and numbers of steps.
-_SAMPLING: Final = re.compile(
-    rb'"(?:temperature|top_p|max_(?:completion_|output_)?tokens)":[0-9.]+'
-    rb"|[0-9](?<![0-9A-Za-z.][0-9])[0-9]{0,3}(?:st|nd|rd|th)?"
+#: JSON values that are random in each request, and the time before a line: two patterns, as each skips to its first byte.
+_RANDOM: Final = re.compile(rb'"(?:seed|nonce|salt|random)":(?:"[^"]*"|[0-9.]+)')
+_LINE_TIME: Final = re.compile(rb"\[[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?\]")
+#: How a model is to answer the same question.
+_SAMPLING: Final = re.compile(rb'"(?:temperature|top_p|max_(?:completion_|output_)?tokens)":[0-9.]+')
+#: Numbers of steps.
+_STEPS: Final = re.compile(
+    rb"[0-9](?<![0-9A-Za-z.][0-9])[0-9]{0,3}(?:st|nd|rd|th)?"
     rb"(?= (?:attempt|try|tries|retry|retries|step|turn|iteration|round)s?(?![a-z]))"
 )
+#: Where each digit is 0: whether there may be one.
+_MAY_BE_STEPS: Final = re.compile(rb"0(?:st|nd|rd|th)? (?:attempt|tr|retr|step|turn|iteration|round)")
 #: The number of a call of JSON-RPC.
 _RPC: Final = re.compile(rb'"id":"?([0-9A-Za-z_-]+)"?,"jsonrpc"')
 #: Words that are searched for, and no statement of a language.
@@ -95,19 +103,22 @@ _SEARCH: Final = re.compile(rb'"(?:q|query|search|search_?(?:query|term)|keyword
 _SEARCHED: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
 #: What asks the server to answer later: `"WaitTimeSeconds":20`, `timeout=30`.
 _WAITS: Final = re.compile(
-    rb'(?i)(?:["&?\n]|^)(?:(?:max_?)?wait(?:_?time)?(?:_?(?:seconds|ms|out))?|(?:long_?)?poll(?:ing)?(?:_?time(?:out)?)?|timeout)'
-    rb'"?[=:]"?[1-9]'
+    rb'["&?\n](?i:(?:(?:max_?)?wait(?:_?time)?(?:_?(?:seconds|ms|out))?|(?:long_?)?poll(?:ing)?(?:_?time(?:out)?)?|timeout)'
+    rb'"?[=:]"?[1-9])'
 )
-_NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
-#: What an answer says about itself: its identifier, its time, how long it took, and what it used.
+_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_SPACES: Final = bytes.maketrans(b"\t\n\v\f\r", b" " * 5)
+#: What an answer says about itself: its identifier, its time, and what it used.
 _ABOUT_ITSELF: Final = re.compile(
     rb'"(?:(?:created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|pid'
-    rb"|(?:[rR]equest|response|trace|ray)_?[iI]d|took(?:_ms|Ms)?|[a-z_]{0,20}(?:duration|elapsed|latency)(?:_?(?:[mM]s|ns|seconds))?"
+    rb"|(?:[rR]equest|response|trace|ray)_?[iI]d|took(?:_ms|Ms)?"
     rb"|(?:started|finished|ended|completed|checked|generated|served|executed|processed)_?[aA]t"
     rb'|(?:queue|prompt|completion|total|query|inference|processing)_?[tT]ime(?:_?[mM][sS])?)":\s*(?:"[^"]*"|[0-9.e-]+)'
     rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu)[-_][0-9A-Za-z]{6,}"'
     rb'|(?:usage|usage_?[mM]etadata|tokens)":\s*\{(?:[^{}]|\{[^{}]*\})*\})'
 )
+#: How long an answer took.
+_TOOK: Final = re.compile(rb'"[a-z_]{0,20}(?:duration|elapsed|latency)(?:_?(?:[mM]s|ns|seconds))?":\s*(?:"[^"]*"|[0-9.e-]+)')
 #: When an answer was made, and which one it is, if it says so once: several times are those of what it is about.
 _MADE: Final = re.compile(
     rb'"(?:timestamp|date|time|ts|now|server_?[tT]ime|uuid)":\s*(?:"[0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]{5,30}"|1[0-9]{9,18}(?:\.[0-9]+)?'
@@ -123,7 +134,7 @@ _PIECE: Final = re.compile(
 )
 #: Whether an answer of a status of success is an error, and what may differ in one: words with digits, no numbers of JSON.
 _ERROR: Final = re.compile(
-    rb'"(?:errors?":\s*(?:\[?\s*\{|"[^"])|isError":\s*true|(?:ok|success)":\s*false|status":\s*"(?:error|fail))|Fault>'
+    rb'"(?:errors?":\s*(?:\[?\s*\{|"[^"])|isError":\s*true|(?:ok|success)":\s*false|status":\s*"(?:error|fail))'
 )
 _OF_ERROR: Final = re.compile(rb'(?<![0-9A-Za-z_.-])(?<!":)(?<!": )(?<![\[,])[A-Za-z_]*+[0-9][0-9A-Za-z_.:+/=-]*')
 #: An answer that says that something is still being done.
@@ -168,7 +179,7 @@ class Fingerprints:
         exact = self._digest(b"%b%b\n%d\n%b" % (head, asked, len(whole), _ends(whole, MAX_BODY)))
         text = b"%b\n%b" % (asked, _ends(whole, MAX_FOLDED))
         has = text.count  # Four times as fast as `in`, which asks for a buffer.
-        waits = bool(has(b"ait") or has(b"imeout") or has(b"oll")) and _WAITS.search(text) is not None
+        waits = bool(has(b"ait") or has(b"imeout") or has(b"oll")) and _WAITS.search(b"&" + text) is not None
         reads = (
             bool(has(b'"method"') or has(b'"query"') or has(b"Action=") or has(b"x-amz-t")) and _READS.search(text) is not None
         )
@@ -176,14 +187,16 @@ class Fingerprints:
         if _PROMPT.search(text) is not None:
             turns = _unrepeated(document)
             told = text if turns is None else b"%b\n%b" % (asked, _ends(turns, MAX_FOLDED))
-            told = _ABOUT_ITSELF.sub(b"#", _SAMPLING.sub(b"#", told))
+            told = _SAMPLING.sub(b"#", told)
+            if _MAY_BE_STEPS.search(told.translate(_ZEROS)) is not None:
+                told = _STEPS.sub(b"#", told)
+            told = _without_itself(told)
         found: list[bytes] = []
         if has(b'"jsonrpc"'):
             found += _RPC.findall(told)
             told = _RPC.sub(b"#", told)
         folded = _SEARCH.sub(_words, _spaced(told))
-        if folded.translate(None, _NO_DIGITS):
-            folded = _NAMED.sub(partial(_counter, found), folded)
+        folded = _uncounted(folded, found)
         echoes = frozenset(value.strip(b"_.:+-") for value in found[:MAX_ECHOES])
         shape = self._digest(head + folded) if folded != text else exact
         return Fingerprint(exact, shape, echoes, waits, reads)
@@ -203,7 +216,7 @@ class Fingerprints:
             text = _MADE.sub(b"#", text)
         if fingerprint is not None and fingerprint.echoes:
             text = _VALUE.sub(_without(fingerprint.echoes), text)
-        if (status is not None and status >= 400) or _ERROR.search(text) is not None:
+        if (status is not None and status >= 400) or text.count(b"Fault>") or _ERROR.search(text) is not None:
             text = _OF_ERROR.sub(b"#", text)
         return self._digest(b"%d %d\n%b" % (status or 0, size, text))
 
@@ -223,24 +236,51 @@ def acknowledges(answer: bytes) -> bool:
 
 def _spaced(text: bytes) -> bytes:
     """The text without what is random, and with single spaces."""
-    text = _RANDOM.sub(b"#", text)
+    text = _without_random(text)
     has = text.count
     if has(b"  ") or has(b' "') or has(b"\t") or has(b"\n") > 1:
-        text = b" ".join(text.split()).replace(b' "', b'"')
+        text = text.translate(_SPACES).strip()
+        while text.count(b"  "):
+            text = text.replace(b"  ", b" ")
+        text = text.replace(b' "', b'"')
     return text
+
+
+def _without_random(text: bytes) -> bytes:
+    return _LINE_TIME.sub(b"#", _RANDOM.sub(b"#", text))
+
+
+def _uncounted(text: bytes, found: list[bytes]) -> bytes:
+    """The text with `_counter` in place of what is named. Equal to `_NAMED.sub`, which tries each letter."""
+    last, done, copied, parts = len(text) - 1, 0, 0, list[bytes]()
+    for back in reversed([*_NAMED_BACK.finditer(text[::-1].translate(_ZEROS))]):
+        digit = last - back.start()
+        if digit < done:
+            continue  # Within the value before it.
+        start = last + 1 - back.end()
+        label, word = back.groups()
+        if label is None and start >= done and _kind(word[::-1]) is None:
+            done = _NUMBER.match(text, digit).end()  # type: ignore[union-attr] # There is a digit.
+            continue
+        named = _NAMED.search(text, max(start, done))
+        if named is None:
+            break
+        parts += text[copied : named.start()], _counter(found, named)
+        done = copied = named.end()
+    return b"".join((*parts, text[copied:])) if parts else text
 
 
 def _counter(found: list[bytes], named: re.Match[bytes]) -> bytes:
     """`#` in place of the value if its word calls it a counter, a time or an identifier, and of those adds it to `found`."""
     word, between, value = named.groups()
     kind = _kind(word)
-    if kind is None and value[:1].isalpha():  # `"label":"try17"`.
-        return word + between + _NAMED.sub(partial(_counter, found), value)
+    if kind is None:
+        if value[:1].isalpha():  # `"label":"try17"`.
+            return word + between + _uncounted(value, found)
+        return named[0]
     is_key = b":" in between or b"=" in between
-    if (
-        kind is None
-        or (kind is _LETTERS and not (is_key and value.isdigit()))
-        or (kind is _CLOCKS and _TIME.fullmatch(value.rstrip(b".:")) is None)
+    if (kind is _LETTERS and not (is_key and value.isdigit())) or (
+        kind is _CLOCKS and _TIME.fullmatch(value.rstrip(b".:")) is None
     ):
         return named[0]
     found += _VALUE.findall(value)
@@ -295,6 +335,9 @@ def _unrepeated(document: object) -> bytes | None:
                 messages = transcript.rstrip().split("\n")
             case _:
                 continue
+        turns = [_said(message) for message in messages[-MAX_TURNS - 1 :]]
+        if turns[-1] not in turns[:-1]:
+            return None
         turns = [_said(message) for message in messages[-2 * MAX_TURNS :]]
         size = next((size for size in range(1, len(turns) // 2 + 1) if _repeats(turns, size)), None)
         if size is None:
@@ -307,14 +350,20 @@ def _unrepeated(document: object) -> bytes | None:
 
 
 def _said(message: object) -> bytes:
-    return _RANDOM.sub(b"#", _told(msgspec.json.encode(message, order="sorted")))
+    return _without_random(_told(msgspec.json.encode(message, order="sorted")))
 
 
 def _told(text: bytes) -> bytes:
     """What a message says, but for what it says about itself; if it calls tools, its calls."""
     if _CALLS.search(text) is not None:
         text = _BESIDE.sub(b"#", text)
-    return _ABOUT_ITSELF.sub(b"#", text)
+    return _without_itself(text)
+
+
+def _without_itself(text: bytes) -> bytes:
+    text = _ABOUT_ITSELF.sub(b"#", text)
+    has = text.count
+    return _TOOK.sub(b"#", text) if has(b"duration") or has(b"elapsed") or has(b"latency") else text
 
 
 def _repeats(turns: list[bytes], size: int) -> bool:

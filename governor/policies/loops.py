@@ -224,23 +224,28 @@ class LoopGuard:
         if asked_at - caller.last >= _pause(rule, call):
             caller.pauses += 1
         caller.last = max(now, caller.last)
-        keys = (call.key, call.shape) if similar and call.shape != call.key else (call.key,)
-        stages = [self._learn(now, rule, call, key, asked_at, answer) for key in keys]
-        found = ((key, self._entry(key)) for key in keys)
-        counted = [(_limit(rule, call, key), entry.run) for key, entry in found if entry.number == caller.number]
+        stage: Stage | None = None
+        counted, repeated, early = False, False, True
+        for key in (call.key, call.shape) if similar and call.shape != call.key else (call.key,):
+            entry = self._learn(now, rule, call, caller, key, asked_at, answer)
+            if entry is None:
+                continue
+            half = _half(_limit(rule, call, key))
+            counted, repeated, early = True, repeated or entry.run >= _SUSPECT, early and entry.run < half
+            stage = Stage.WARNED if entry.run == half else Stage.DENIED if entry.until else stage
         caller.number += 1
         if counted:
-            caller.stale = caller.stale + 1 if any(run >= _SUSPECT for _, run in counted) else 0
-            if call.caller is not None and caller.stale == _half(rule.similar) and all(run < _half(at) for at, run in counted):
+            caller.stale = caller.stale + 1 if repeated else 0
+            if call.caller is not None and caller.stale == _half(rule.similar) and early:
                 return Stage.WARNED
-        return next(filter(None, reversed(stages)), None)
+        return stage
 
-    def _learn(self, now: Instant, rule: Loops, call: Call, key: Hashable, asked_at: Instant, answer: bytes) -> Stage | None:
-        limit = _limit(rule, call, key)
+    def _learn(
+        self, now: Instant, rule: Loops, call: Call, caller: _Caller, key: Hashable, asked_at: Instant, answer: bytes
+    ) -> _Entry | None:
+        """The entry of the key, with this answer; None if the call was under way together with the last one that counts."""
         entry = self._entry(key)
-        caller = self._callers[call.caller]
         if entry.answer is not None and asked_at < entry.counted_at:
-            # It was under way together with the one that was counted last.
             if answer != entry.answer:
                 entry.answer, entry.run, entry.until = answer, 1, Instant(0)
                 entry.changes += 1
@@ -256,8 +261,9 @@ class LoopGuard:
                 entry.until = Instant(now + rule.cooldown)  # The probe.
         entry.answer, entry.counted_at = answer, now
         entry.number, entry.pauses = caller.number, caller.pauses
-        self._place(key, entry, suspect=entry.run >= _SUSPECT or (entry.changes >= limit and key == call.key))
-        return Stage.WARNED if entry.run == _half(limit) else Stage.DENIED if entry.until else None
+        polled = key == call.key and entry.changes >= rule.repeats
+        self._place(key, entry, suspect=entry.run >= _SUSPECT or polled)
+        return entry
 
     def _repeats(self, rule: Loops, call: Call, entry: _Entry, asked_at: Instant, *, answered: bool = False) -> bool:
         """Whether a call that asked at this time repeats those of the entry."""

@@ -59,13 +59,19 @@ def test_a_job_that_is_pending_events_that_are_acknowledged_and_other_operations
     session = opened(scope=QUICK)
     job, events = provider.at("/job", answer({"state": "running"})), provider.at("/events", answer({"ok": True}))
     parts = provider.at("/parts", answer({"stored": 8}))
-    ranges = [{"content-range": f"bytes {number * 8}-{number * 8 + 7}/999"} for number in range(12)]
+    operations = (
+        ("content-range", "bytes {}-999/999"),
+        ("soapaction", "urn:{}"),
+        ("upload-offset", "{}"),
+        ("x-amz-target", "T.Put{}"),
+    )
+    asked = [{name: value.format(number)} for name, value in operations for number in range(11)]
 
     assert [12, 22] == [
         sent(session, job, lambda number: {"job": 7}, calls=12),
         sent(session, events, lambda number: {"event": "tick", "seq": number}, calls=22),
     ]
-    assert [1] * 12 == [sent(session, parts, lambda number: {}, method="PUT", calls=1, headers=part) for part in ranges]
+    assert [1] * 44 == [sent(session, parts, lambda number: {}, method="PUT", calls=1, headers=each) for each in asked]
 
 
 def test_a_call_that_is_repeated_with_empty_answers_is_denied_unless_their_headers_change(

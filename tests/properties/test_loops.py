@@ -51,25 +51,27 @@ class Loop:
 
 
 @pytest.mark.parametrize(
-    ("caller", "cycle", "limit"),
+    ("caller", "cycle", "limit", "warnings"),
     [
-        (None, "A", RULE.repeats),
-        ("agent-7", "A", RULE.repeats),
-        (None, "AB", RULE.repeats * 2),
-        ("agent-7", "AB", RULE.repeats * 2),
-        (None, "ABCDEFGH", RULE.repeats * 8),
+        (None, "A", RULE.repeats, 1),
+        ("agent-7", "A", RULE.repeats, 1),
+        (None, "AB", RULE.repeats * 2, 2),
+        ("agent-7", "AB", RULE.repeats * 2, 2),
+        (None, "ABCDEFGH", RULE.repeats * 8, 8),
         # The first lap, and as many calls that say nothing new as similar calls are granted.
-        ("agent-7", "ABCDE", 5 + RULE.similar),
-        ("agent-7", "ABCDEFGH", 8 + RULE.similar),
+        ("agent-7", "ABCDE", 5 + RULE.similar, 6),
+        ("agent-7", "ABCDEFGH", 8 + RULE.similar, 3),
     ],
 )
-def test_a_cycle_of_equal_answers_is_warned_of_delayed_and_denied(caller: str | None, cycle: str, limit: int) -> None:
+def test_a_cycle_of_equal_answers_is_warned_of_delayed_and_denied(
+    caller: str | None, cycle: str, limit: int, warnings: int
+) -> None:
     loop = Loop(LoopGuard(), caller=caller)
 
-    granted = [loop.call(key, "same") for _ in range(200 // len(cycle)) for key in cycle]
+    granted = [loop.call(key, key, shape="any") for _ in range(200 // len(cycle)) for key in cycle]
 
     assert [True] * limit + [False] * (5 * len(cycle)) == granted[: limit + 5 * len(cycle)]
-    assert Stage.WARNED in loop.stages
+    assert [Stage.WARNED] * warnings == loop.stages
     assert {0.0} == set(loop.waits[: limit - DELAYED * len(cycle)])
     if len(cycle) == 1:
         assert [0.5, 1.0, 2.0] == [round(wait + 0.1, 3) for wait in loop.waits[-DELAYED:]]
@@ -110,8 +112,9 @@ def test_a_timer_is_no_loop_and_one_that_is_a_moment_faster_is(caller: str | Non
     assert RULE.repeats == [loop.call("heartbeat", "ok", idle=idle - 1e-6) for _ in range(12)].index(False)
 
 
-def test_calls_under_way_together_count_as_one() -> None:
-    guard, call = LoopGuard(), Call("A", "A", None)
+@pytest.mark.parametrize("caller", [None, "agent-7"])
+def test_calls_under_way_together_count_as_one(caller: str | None) -> None:
+    guard, call = LoopGuard(), Call("A", "A", caller)
     for round_ in range(RULE.repeats):
         asked_at = Instant(round_ * SECOND)
         assert [None] * 20 == [

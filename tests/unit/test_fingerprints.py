@@ -4,6 +4,7 @@ import gzip
 import json
 import uuid
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -106,6 +107,10 @@ LOOPS: Final[dict[str, Calls]] = {
         json.dumps({"model": "m", "messages": [{"role": "user", "content": "read it"}, *turn(at, "not found")]}),
         json.dumps({"tool_calls": [{"id": "call_" + random_id()[:8], "name": "read"}]}),
     ),
+    "turns of eight messages that repeat": lambda at: (
+        json.dumps({"model": "m", "messages": [{"role": "user", "content": "read it"}, *turn(at * 4, *WORDS[:4])]}),
+        "no",
+    ),
     "a history with times": lambda at: (
         json.dumps({"messages": [{"role": "user", "content": f"[2023-11-14T22:13:{line:02}Z] so?"} for line in range(at)]}),
         "no",
@@ -113,6 +118,7 @@ LOOPS: Final[dict[str, Calls]] = {
     "a transcript that grows": lambda at: (json.dumps({"prompt": "Who won?\n" + "Act: look\nSeen: nothing\n" * at}), "look"),
     "sampling": lambda at: (asks("read it", temperature=at / 10, max_tokens=at), "no"),
     "steps that are left": lambda at: (asks(f"You have {60 - at} steps left. Read it"), "no"),
+    "steps that are done": lambda at: (asks(f"This is your {at + 20}th attempt. Read it"), "no"),
     "words of a search": lambda at: (
         json.dumps({"query": draw.choice(["x, ", "", "X? "]) + " ".join(draw.sample(WORDS, len(WORDS))) + " x"}),
         '{"hits":[]}',
@@ -137,8 +143,11 @@ LOOPS: Final[dict[str, Calls]] = {
     ),
     "what an answer took and used": lambda at: (
         asks("read it"),
-        json.dumps({"text": "no", "eval_duration": at, "finishedAt": at, "pid": at, "usageMetadata": {"thoughts": at}}),
+        json.dumps({"text": "no", "finishedAt": at, "pid": at, "usageMetadata": {"thoughts": at}}),
     ),
+    "its duration": lambda at: (asks("read it"), json.dumps({"text": "no", "eval_duration": at})),
+    "its elapsed time": lambda at: (asks("read it"), json.dumps({"text": "no", "elapsed_ms": at})),
+    "its latency": lambda at: (asks("read it"), json.dumps({"text": "no", "latency": at})),
     "an error in other words of itself": lambda at: (
         asks("read it"),
         json.dumps({"error": f"no file after {at} ms, see req_{at}a", "at": f"2023-11-14T22:13:{at % 60:02}Z"}),
@@ -221,6 +230,17 @@ USES: Final[dict[str, Calls]] = {
 @pytest.mark.parametrize("name", USES)
 def test_requests_about_different_things_are_no_loop_though_they_are_answered_alike(name: str) -> None:
     assert 60 == granted(USES[name])
+
+
+def test_what_is_named_is_found_from_its_digits_as_it_is_from_its_words() -> None:
+    atoms = r'step|a|b|i|-|--|_|"|"":"|=|:|(|>|3|17|1700000000|a3|urn:uuid:|\|traceId|try|ts|,|max_tokens| | 12:30'
+    parts = [*atoms.split("|"), "x" * 45]
+    random = Random(7)
+    for _ in range(2_000):
+        body = "".join(random.choices(parts, k=random.randrange(2, 14))).encode()
+        found: tuple[list[bytes], list[bytes]] = [], []
+        words = fingerprints._NAMED.sub(partial(fingerprints._counter, found[0]), body)
+        assert (words, found[0]) == (fingerprints._uncounted(body, found[1]), found[1])
 
 
 @pytest.mark.parametrize(
