@@ -29,13 +29,19 @@ class Both:
     def __init__(self, *, blocking: bool, governor: Governor) -> None:
         self.blocking = blocking
         self.governor = governor
+        #: No client is collected as garbage while the loop runs, of which trio warns.
+        self.clients: list[TrafficControlledHttpClient] = []
 
     def client(
         self, server: Callable[[httpx2.Request], object], library: "ModuleType" = httpx2, **options: object
     ) -> TrafficControlledHttpClient:
         transport = library.MockTransport(server)
         make: Callable[..., TrafficControlledHttpClient] = TrafficControlledHttpClient
-        return make("w", "https://w.example", governor=self.governor, transport=transport, async_transport=transport, **options)
+        client = make(
+            "w", "https://w.example", governor=self.governor, transport=transport, async_transport=transport, **options
+        )
+        self.clients.append(client)
+        return client
 
     async def get(self, client: TrafficControlledHttpClient, url: str = "/", **options: object) -> httpx2.Response:
         return await self.call(client, "GET", url, **options)
@@ -65,8 +71,11 @@ async def scarce() -> AsyncIterator[Governor]:
 
 
 @pytest.fixture(params=["blocking", "async"])
-def both(request: pytest.FixtureRequest, governor: Governor) -> Both:
-    return Both(blocking=request.param == "blocking", governor=governor)
+async def both(request: pytest.FixtureRequest, governor: Governor) -> AsyncIterator[Both]:
+    both = Both(blocking=request.param == "blocking", governor=governor)
+    yield both
+    for client in both.clients:
+        await client.aclose()
 
 
 class Signed(httpx2.Auth):
