@@ -58,7 +58,7 @@ class OwnerProgram(Program):
         scenario = self.machine.scenario
         machine: dict[str, object] = {"state": str(self.machine.folder)} if scenario.state else {}
         config = Config.from_mapping({**scenario.policy, "machine": machine})
-        self.governor = Governor(config, random=Random(scenario.seed))
+        self.governor = Governor(config, clock=self.machine.world.system_clock, random=Random(scenario.seed))
         self.task = self.process.run(self.life, self._main(), "owner")
 
     async def _main(self) -> None:
@@ -85,7 +85,8 @@ class MemberProgram(Program):
         scenario = self.machine.scenario
         settings = {"socket": SOCKET, "on_daemon_loss": scenario.away, "share": SHARE, "name": self.process.name}
         seed = scenario.seed * 1000 + len(self.machine.world.processes)
-        self.governor = Governor(Config.from_mapping({**scenario.policy, "machine": settings}), random=Random(seed))
+        config = Config.from_mapping({**scenario.policy, "machine": settings})
+        self.governor = Governor(config, clock=self.machine.world.system_clock, random=Random(seed))
         self.task = self.process.run(self.life, self._main(), "life")
 
     async def _main(self) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.machinery import ExtensionFileLoader
 from itertools import count
 from pkgutil import walk_packages
 from random import Random
@@ -21,6 +22,7 @@ from unittest.mock import patch
 
 import governor
 from governor import _threads, clock
+from governor._units import Instant
 
 #: Nanoseconds.
 SECOND: Final = 10**9
@@ -232,6 +234,8 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
+        #: For governors: compiled code reads the real clock in place of `clock.system_clock`, and takes this one for another.
+        self.system_clock: clock.Clock = lambda: Instant(self.monotonic_ns() // 1000)
         #: Nanoseconds since the beginning, of the clock that is right.
         self.now = 0
         self.processes: list[Process] = []
@@ -366,6 +370,7 @@ class World:
 
         replaced: dict[object, object] = {
             time.monotonic_ns: self.monotonic_ns,
+            clock.system_clock: self.system_clock,
             threading.get_ident: self.get_ident,
             _threads.run_on_thread: at_once,
         }
@@ -374,7 +379,11 @@ class World:
             for module_name, module in tuple(sys.modules.items())
             if module is not None and module_name.partition(".")[0] == "governor"
             for name, value in tuple(vars(module).items())
-            if callable(value) and _hashable(value) and value in replaced
+            if callable(value)
+            and _hashable(value)
+            and value in replaced
+            # Compiled code must take the clock of the world for another than the one which it reads by itself.
+            and not (value is clock.system_clock and isinstance(module.__loader__, ExtensionFileLoader))
         ]
         patches += [patch.object(clock, "time", self.wall), patch.object(clock, "_boot", lambda: "this start")]
         for one in patches:
