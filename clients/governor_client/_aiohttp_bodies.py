@@ -20,6 +20,10 @@ def _query_of_request(request: ClientRequest) -> str:
     return request.url.raw_query_string
 
 
+def _port_of_request(request: ClientRequest) -> int | None:
+    return _port(request.url)
+
+
 def _body_of_request(request: ClientRequest) -> bytes | None:
     return _in_memory(request.body)
 
@@ -27,6 +31,15 @@ def _body_of_request(request: ClientRequest) -> bytes | None:
 def _query_of_call(call: "tuple[ClientSession, URL, Mapping[str, Any]]") -> str:
     params = call[2].get("params")
     return (call[1].extend_query(params) if params else call[1]).raw_query_string
+
+
+def _port_of_call(call: "tuple[ClientSession, URL, Mapping[str, Any]]") -> int | None:
+    return _port(call[1])
+
+
+def _port(url: "URL") -> int | None:
+    port = url.explicit_port
+    return None if port is None or url.is_default_port() else port
 
 
 def _body_of_call(call: "tuple[ClientSession, URL, Mapping[str, Any]]") -> bytes | None:
@@ -52,8 +65,8 @@ def _in_memory(body: object) -> bytes | None:
 
 
 #: Of the request that a middleware hands on, and of a call: its session, its URL and its arguments.
-READING_OF_REQUEST: Final = Reading(_query_of_request, _body_of_request)
-READING_OF_CALL: Final = Reading(_query_of_call, _body_of_call)
+READING_OF_REQUEST: Final = Reading(_query_of_request, _body_of_request, _port_of_request)
+READING_OF_CALL: Final = Reading(_query_of_call, _body_of_call, _port_of_call)
 
 
 def is_repeatable_call(options: Mapping[str, Any]) -> bool:

@@ -66,7 +66,7 @@ def watch(operation: _Operation) -> Fingerprint | None:
         return operation.fingerprint
     body = request.body
     if body is not None or request.repeatable:
-        url = f"{request.host}{request.path}?{request.query}"
+        url = f"{request.host} {request.port or ''}{request.path}?{request.query}"
         get = request.headers.get
         for name in _ASKING:
             if (value := get(name)) is not None:

@@ -81,7 +81,7 @@ class Kit:
         }
         #: Whether headers and URLs have the private attributes that plain requests are known by, as in all versions so far.
         self._is_known = hasattr(library.Headers(), "_list") and hasattr(library.URL(), "_uri_reference")
-        self._reading = Reading(query=_query, body=self._body)
+        self._reading = Reading(query=_query, body=self._body, port=_port)
         self._decoding_error: type[Exception] = library.DecodingError
         self._faults: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
             ((library.PoolTimeout,), Fault(CallFailure.UNSENT, unused=True)),
@@ -245,6 +245,10 @@ def _fields(headers: "httpx2.Headers") -> tuple[tuple[bytes, bytes, bytes], ...]
 
 def _query(request: "httpx2.Request") -> str:
     return request.url.query.decode("ascii")
+
+
+def _port(request: "httpx2.Request") -> int | None:
+    return request.url._uri_reference.port
 
 
 def _derived(body: type, *bases: type) -> Callable[..., object]:

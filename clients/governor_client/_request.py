@@ -14,6 +14,7 @@ class Reading(NamedTuple):
 
     query: Callable[[Any], str] = lambda original: ""
     body: Callable[[Any], bytes | None] = lambda original: None
+    port: Callable[[Any], int | None] = lambda original: None
 
 
 _NOTHING_MORE: Final = Reading()
@@ -50,6 +51,11 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     def query(self) -> str:
         """The query of the URL, as it is sent; empty if there is none. Read each time it is asked for."""
         return self.reading.query(self.original)
+
+    @property
+    def port(self) -> int | None:
+        """The port of the URL; None if it is that of the scheme. Read each time."""
+        return self.reading.port(self.original)
 
     @property
     def body(self) -> bytes | None:

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from io import BytesIO, TextIOBase
 from operator import methodcaller
 from typing import IO, Any, Final, cast, final
-from urllib.parse import SplitResult, urlencode
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 import msgspec
 from urllib3 import HTTPConnectionPool, HTTPHeaderDict
@@ -45,6 +45,7 @@ BROKEN_OFF: Final = (TimeoutError, ProtocolError, SSLError)
 #: Retries of urllib3 happen beneath the permit, so a governed request has none. `read=False` raises the errors of reading.
 NO_RETRIES: Final = Retry(0, read=False)
 
+_PORTS: Final = {"http": 80, "https": 443}
 _lower: Final = methodcaller("lower")
 _FAULTS: Final[tuple[tuple[tuple[type[Exception], ...], Fault], ...]] = (
     ((EmptyPoolError, ClosedPoolError), Fault(CallFailure.UNSENT, unused=True)),
@@ -111,6 +112,8 @@ class Lookup(msgspec.Struct, eq=False):
     _headers: Mapping[str, str | bytes]
 
     def get(self, name: str) -> str | None:
+        if name not in lower_names(self._headers):
+            return None  # A miss costs requests a microsecond.
         value = self._headers.get(name)
         if value is None and isinstance(self._headers, dict):
             value = next((value for key, value in self._headers.items() if key.lower() == name), None)
@@ -161,7 +164,7 @@ def origin_of(scheme: str, netloc: str) -> tuple[str, int | None]:
     """The host and the port of a URL; no port if it is invalid, which the library reports."""
     url = SplitResult(scheme, netloc, "", "", "")
     try:
-        return url.hostname or "", url.port or {"http": 80, "https": 443}.get(scheme)
+        return url.hostname or "", url.port or _PORTS.get(scheme)
     except ValueError:
         return url.hostname or "", None
 
@@ -301,10 +304,12 @@ def load(pool: HTTPConnectionPool, retries: Retry, method: str, url: str, respon
 
 @final
 class Original(msgspec.Struct, frozen=True):
-    """A request: what its `Request` reads the query and the body from."""
+    """A request: what its `Request` reads the query, the body and the port from."""
 
     url: str
     body: object
+    #: The pool that sends it, if the URL may be no more than a path.
+    pool: HTTPConnectionPool | None = None
 
 
 def _query(original: Original) -> str:
@@ -323,4 +328,14 @@ def _body(original: Original) -> bytes | None:
             return None
 
 
-READING: Final = Reading(query=_query, body=_body)
+def _port(original: Original) -> int | None:
+    pool = original.pool
+    if pool is not None and original.url.startswith("/"):
+        scheme, port = pool.scheme or "", pool.port
+    else:
+        url = urlsplit(original.url)
+        scheme, (_, port) = url.scheme, origin_of(url.scheme, url.netloc)
+    return None if port == _PORTS.get(scheme) else port
+
+
+READING: Final = Reading(query=_query, body=_body, port=_port)

@@ -336,7 +336,7 @@ def _begin(
         repeatable=body is None or in_memory(body),
         buffered=loaded,
         caller=caller,
-        original=Original(url, body),
+        original=Original(url, body, pool),
         reading=READING,
         marked=marked,
     )

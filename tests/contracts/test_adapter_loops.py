@@ -7,7 +7,7 @@ import pytest
 
 from governor import LoopDetected
 from tests.contracts.conftest import Opened
-from tests.support.provider import Provider, Reply, answer, status
+from tests.support.provider import Provider, Reply, answer, loopback_provider, status
 
 pytestmark = pytest.mark.promise("R09")
 
@@ -37,6 +37,8 @@ def test_equal_calls_are_denied_and_others_go_on(provider: Provider, opened: Ope
     assert 3 == sent(session, url, lambda number: {"prompt": "thank you"}, calls=3)
     assert 3 == sent(session, url, lambda number: {"prompt": "what now?", "n": 1}, calls=3, headers={"x-governor-caller": "b"})
     assert first + 6 == len(provider.requests)
+    with loopback_provider() as other:
+        assert 3 == sent(session, other.at("/chat", answer({})), lambda number: {"prompt": "what now?", "n": 1}, calls=3)
 
 
 def test_calls_that_differ_in_a_counter_are_denied_later(provider: Provider, opened: Opened) -> None:

@@ -64,18 +64,24 @@ def seen(requests: list[Request], monkeypatch: pytest.MonkeyPatch) -> list[Seen]
     return every
 
 
-def test_the_query_and_the_body_of_a_request_are_read_as_they_are_sent(
+def test_the_port_the_query_and_the_body_of_a_request_are_read_as_they_are_sent(
     driver: Driver, provider: Provider, opened: Opened, seen: list[Seen], requests: list[Request]
 ) -> None:
-    session = opened()
-    url = provider.at("/", status(200, b"pong")) + "?a=1&b=x%20y"
+    provider.at("*", status(200, b"pong"))
+    direct, proxied = opened(), opened(proxy=provider.url)
 
-    session.call("POST", url, content=b'{"model": "m"}')
-    session.call("GET", url)
-    session.call("POST", url, content=driver.body(b"once"))
+    direct.call("POST", f"{provider.url}/?a=1&b=x%20y", content=b'{"model": "m"}')
+    proxied.call("GET", "http://api.example/?a=1&b=x%20y")
+    proxied.call("GET", "http://api.example:8001/?a")
+    proxied.call("POST", "http://api.example:80/", content=driver.body(b"once"))
 
-    read = [(request.query, request.body) for request in requests]
-    assert [("a=1&b=x%20y", b'{"model": "m"}'), ("a=1&b=x%20y", None), ("a=1&b=x%20y", None)] == read
+    read = [(request.port, request.query, request.body) for request in requests]
+    assert [
+        (provider.port, "a=1&b=x%20y", b'{"model": "m"}'),
+        (None, "a=1&b=x%20y", None),
+        (8001, "a", None),
+        (None, "", None),
+    ] == read
 
 
 def test_a_body_that_is_read_whole_is_shown_decoded(provider: Provider, opened: Opened, seen: list[Seen]) -> None:
