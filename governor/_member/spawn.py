@@ -7,11 +7,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, final
 
 from governor._units import to_seconds
 from governor.config import Config
+from governor.extras import missing
 
 _log: Final = logging.getLogger("governor")
 
@@ -60,6 +62,9 @@ class Spawner:
 
     def _start(self) -> None:
         if not sys.executable:
+            return
+        if find_spec("uvicorn") is None:
+            _log.warning("The daemon could not be started: %s.", missing("daemon", ModuleNotFoundError(name="uvicorn")))
             return
         nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
         command = self._command()

@@ -67,7 +67,9 @@ def _run(words: list[str]) -> int:
     try:
         if command in _OTHERS:
             return _OTHERS[command](rest)
-        said = parser().parse_args(words)
+        program = parser()
+        _suggest(program, command)
+        said = program.parse_args(words)
         run: Callable[[argparse.Namespace], int] = said.run
         return run(said)
     except ModuleNotFoundError as missing:
@@ -97,6 +99,15 @@ def parser(*, complete: bool = False) -> argparse.ArgumentParser:
     completion.add_to(commands, lambda: parser(complete=True))
     commands.add_parser("demo", add_help=False, help="say where the demo is")
     return program
+
+
+def _suggest(program: argparse.ArgumentParser, command: str) -> None:
+    """Exits with the command that is meant, if one is similar to an unknown one; else argparse lists all of them."""
+    from governor.config.mistakes import near_miss
+
+    near = None if command in _NAMES or command.startswith("-") else near_miss(command, _NAMES)
+    if near:
+        program.error(f"unknown command {command!r}; did you mean {near!r}?")
 
 
 def _version() -> str:
@@ -152,3 +163,5 @@ _OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "serve": _serve,
     "status": _status,
 }
+#: All commands.
+_NAMES: Final = ("check", "completion", "init", "presets", "schema", *_OTHERS)

@@ -9,6 +9,7 @@ import logging
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -140,6 +141,9 @@ def policy_file(path: Path, *, named_by: str = "") -> Layer:
         ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, FileNotFoundError) and not path.is_absolute():
+            with suppress(OSError):  # The current directory may be gone, too.
+                reason = f"{reason} in {Path.cwd()}"
         raise ConfigError(
             "policy file", str(path), "a file that can be read", message=f"cannot read {which}: {reason}"
         ) from None

@@ -14,7 +14,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import msgspec
 
-from governor import GovernorError
+from governor import ConfigError, GovernorError
+from governor.config import parse_duration
 from governor.daemon.offers import CLOSE, OPEN, RESET, RESUME
 from governor.daemon.options import ADMIN_TOKEN
 from governor.daemon.reach import SOCKET, URL, add_either, add_socket, socket_of
@@ -92,7 +93,7 @@ def _post(url: str, path: str, token: str, body: dict[str, str]) -> None:
             pass
     except HTTPError as error:
         with error:
-            raise _NotDone(_problem(error)) from None
+            raise _NotDone(_problem(error, url)) from None
     except URLError as error:
         reason = error.reason
         words = reason.strerror or str(reason) if isinstance(reason, OSError) else str(reason)
@@ -101,16 +102,25 @@ def _post(url: str, path: str, token: str, body: dict[str, str]) -> None:
         raise _NotDone(f"no governor answers at {url}: {plain(str(error))}") from None
 
 
-def _problem(error: HTTPError) -> str:
-    """What the daemon says about the mistake."""
+def _problem(error: HTTPError, url: str) -> str:
+    """What the daemon says about the mistake, or that no daemon has answered."""
     try:
         said = msgspec.json.decode(error.read(_MAX_BYTES), type=dict[str, object])
         detail = plain(str(said.get("detail") or error.reason))
     except (msgspec.DecodeError, OSError):
-        return f"the daemon answers {error.code} {plain(str(error.reason))}"
+        return f"what answers at {url} is no governor: {error.code} {plain(str(error.reason))}"
     if error.code == HTTPStatus.NOT_FOUND and not detail.startswith("Nothing was done"):
         return "the daemon has no such action: it was started without an admin token."
     return detail
+
+
+def _span(text: str) -> str:
+    """The text of a duration, checked before the daemon is asked, and before a token is missed."""
+    try:
+        parse_duration(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
@@ -127,7 +137,12 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     close = commands.add_parser("close", parents=[http], allow_abbrev=False, help="let no call through for some time")
     close.add_argument("name", metavar="NAME", help="a scope or a provider")
     close.add_argument(
-        "--for", dest="span", metavar="DURATION", default="10m", help="for how long, such as 90s or 4h (%(default)s)"
+        "--for",
+        dest="span",
+        type=_span,
+        metavar="DURATION",
+        default="10m",
+        help="for how long, such as 90s or 4h (%(default)s)",
     )
     close.set_defaults(path=CLOSE, done="{name} is closed for {span}.")
     opened = commands.add_parser("open", parents=[http], allow_abbrev=False, help="end that, and close the circuit breakers")

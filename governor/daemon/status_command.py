@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from threading import Event
 from typing import Final, NamedTuple, TextIO
@@ -165,6 +166,8 @@ def fetch(url: str) -> bytes:
             return bytes(response.read(_MAX_BYTES))
     except HTTPError as error:
         with error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                raise NoAnswer(f"what answers at {url} is no governor: 404 {plain(str(error.reason))}") from None
             raise NoAnswer(f"{url} answers {error.code} {plain(str(error.reason))}") from None
     except URLError as error:
         raise NoAnswer(f"no governor answers at {url}: {_words(error.reason)}") from None

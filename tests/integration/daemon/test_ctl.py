@@ -1,5 +1,7 @@
 """`governor ctl` closes, opens and resets scopes and providers of a real daemon."""
 
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Final
 
 import pytest
@@ -85,4 +87,12 @@ def test_a_mistake_says_what_is_wrong(start: Start) -> None:
     assert (1, True) == (status, "needs the admin token" in said)
     status, _, said = ctl(daemon, "open", "weather", token=None)
     assert (2, True) == (status, "GOVERNOR_ADMIN_TOKEN" in said)
+    status, _, said = ctl(daemon, "close", "weather", "--for", "tenm", token=None)
+    assert (2, True) == (status, "argument --for: duration is 'tenm'; expected " in said)
     assert (0, "Degraded mode is ended.\n", "") == ctl(daemon, "resume")
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        Thread(target=other.handle_request).start()
+        elsewhere = f"http://127.0.0.1:{other.server_port}"
+        ran = governor("ctl", "resume", "--url", elsewhere, folder=ROOT, GOVERNOR_ADMIN_TOKEN=TOKEN)
+    said = f"governor ctl: what answers at {elsewhere} is no governor: 501 Unsupported method ('POST')\n"
+    assert (1, "", said) == (ran.returncode, ran.stdout, ran.stderr)

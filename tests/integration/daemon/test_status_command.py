@@ -84,9 +84,10 @@ def test_where_nothing_listens_it_says_so_and_ends_with_1() -> None:
 
 
 def test_another_path_of_a_daemon_answers_404_and_that_is_1(daemon: Daemon) -> None:
-    said = run("--url", f"{daemon.url}/elsewhere")
+    url = f"{daemon.url}/elsewhere"
+    said = run("--url", url)
 
-    assert (1, f"governor status: {daemon.url}/elsewhere answers 404 Not Found\n") == (said.returncode, said.stderr)
+    assert (1, f"governor status: what answers at {url} is no governor: 404 Not Found\n") == (said.returncode, said.stderr)
 
 
 def test_a_watch_goes_on_until_ctrl_c_and_ends_with_0(daemon: Daemon) -> None:

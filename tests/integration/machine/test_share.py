@@ -1,12 +1,15 @@
 """Several processes share one limit, whatever becomes of them and of the daemon."""
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 
+from governor import Config
+from governor._member.spawn import Spawner
 from tests.integration.machine.machine import Machine, provider
 from tests.support.waits import until
 
@@ -70,6 +73,16 @@ def test_no_call_hangs_and_no_window_is_exceeded_when_the_daemon_is_killed_and_c
         assert all(answered)
         assert without > 0
         assert server.since(back_at + 2.0) > 20
+
+
+def test_a_daemon_that_cannot_be_started_for_lack_of_the_extra_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    config = Config.from_mapping({"machine": {"socket": str(tmp_path / "socket"), "spawn": True}})
+
+    assert not Spawner(config, tmp_path / "socket", monotonic).missing()
+    assert ["pip install 'traffic-governor[daemon]'."] == [text.rpartition(": ")[2] for text in caplog.messages]
 
 
 def test_the_first_process_starts_the_daemon_which_ends_once_it_is_alone(machine: Callable[..., Machine]) -> None:

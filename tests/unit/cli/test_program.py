@@ -17,7 +17,7 @@ def test_serve_takes_the_file_that_a_variable_names(capsys: pytest.CaptureFixtur
     Path(".env").write_text("GOVERNOR_CONFIG=nowhere.toml", encoding="utf-8")
 
     assert 2 == main(["serve", "--port", "0"])
-    said = "governor serve: cannot read policy file 'nowhere.toml' (set by GOVERNOR_CONFIG in .env): No such file"
+    said = "governor serve: cannot read policy file 'nowhere.toml' (set by GOVERNOR_CONFIG in .env): No such file or directory"
     assert said in capsys.readouterr().err
 
 
@@ -53,13 +53,27 @@ def test_the_arguments_are_those_of_the_process_unless_given(
     assert "nowhere.toml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("typed", [[], ["chek"], ["check", "a", "b"]])
-def test_what_was_mistyped_exits_with_2(typed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ([], "required: COMMAND"),
+        (["-x"], "required: COMMAND"),
+        (["weather"], "(choose from "),
+        (["check", "a", "b"], "unrecognized arguments: b"),
+        *(
+            ([f"{command}x", "--watch"], f"unknown command '{command}x'; did you mean '{command}'?\n")
+            for command in ("check", "completion", "ctl", "demo", "init", "presets", "schema", "serve", "status")
+        ),
+    ],
+)
+def test_what_was_mistyped_exits_with_2(typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(typed)
+    printed = capsys.readouterr().err
 
     assert 2 == caught.value.code
-    assert "usage: governor" in capsys.readouterr().err
+    assert printed.startswith("usage: governor")
+    assert said in printed
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -267,7 +267,9 @@ def test_a_policy_file_that_cannot_be_read_is_a_mistake() -> None:
         ("a\0b", "embedded null byte"),
         ("huge.toml", "Exceeds the limit"),
         ("deep.toml", ""),
-        ("missing.toml", "No such file or directory"),
+        ("missing.toml", f"No such file or directory in {re.escape(os.getcwd())}$"),
+        ("folder/missing.toml", f"No such file or directory in {re.escape(os.getcwd())}$"),
+        ("/missing.toml", "No such file or directory$"),
         (".", "Is a directory"),
         ("latin.toml", "not a text file in UTF-8"),
     ]:
@@ -357,7 +359,7 @@ def test_without_a_path_the_file_is_the_one_that_a_variable_names(said: str) -> 
 
 
 def test_a_file_that_a_variable_names_and_that_is_missing_is_blamed_on_the_variable() -> None:
-    said = "cannot read policy file 'nowhere.toml' (set by GOVERNOR_CONFIG{}): No such file or directory"
+    said = f"cannot read policy file 'nowhere.toml' (set by GOVERNOR_CONFIG{{}}): No such file or directory in {Path.cwd()}"
 
     assert said.format("") == mistake(env={"GOVERNOR_CONFIG": "nowhere.toml"})
     assert said.format(" in .env") == mistake(dotenv="GOVERNOR_CONFIG=nowhere.toml")
