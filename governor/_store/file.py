@@ -336,12 +336,16 @@ def _merged(takeovers: tuple[Takeover, ...]) -> tuple[Takeover, ...]:
 
 
 def _both(first: Loss, second: Loss) -> Loss:
+    """What both say. A life that granted nothing, and held no places, leaves the dates of the one before it.
+
+    The places of the earlier life are among those that the later one held.
+    """
     one, other = first.tally, second.tally
+    if not (other.points or other.out or other.places or other.held):
+        return first
+    points, out = one.points + other.points, one.out + other.out
     moving = None if one.moving is None or other.moving is None else one.moving + other.moving
-    places = None if one.places is None or other.places is None else one.places + other.places
-    return Loss(
-        second.at, other._replace(points=one.points + other.points, out=one.out + other.out, moving=moving, places=places)
-    )
+    return Loss(second.at, other._replace(points=points, at=max(one.at, other.at), out=out, moving=moving))
 
 
 def _pragma(sql: sqlite3.Connection, name: str) -> object:

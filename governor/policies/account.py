@@ -363,7 +363,7 @@ class Tracker:
             moving = max(moving, -(-window.moving // quanta.get(unit, 1)))
         under_way, held, until, usual = _NO_PLACES
         if self._flights:
-            places = [flight.places() for flight in self._flights]
+            places = [flight.places(now) for flight in self._flights]
             under_way, held, until, usual = places[0] if len(places) == 1 else map(max, *places)
         seen = moving, under_way, held, until, usual, account.granted, account.out
         if seen != self._seen:

@@ -208,22 +208,27 @@ class InFlightPolicy(LimitPolicy, PlacesInFlight):
         return self._given_up[-1][0] if self._given_up else Instant(0)
 
     def abandoned(self, now: Instant, units: int, lost: LostCalls | None = None) -> None:
-        """The requests in flight, and `units` more, have been given up now, unless it is known how many calls were `lost`."""
+        """The requests in flight, and `units` more, have been given up now, unless it is known how many calls were `lost`.
+
+        Of the places that were held then, those that were known before keep their dates: dated anew by each process that dies,
+        they would never be free.
+        """
         if lost is None:
             self._give_up(now, now, self._under_way + units)
             return
-        self._given_up, self._held = [], 0
         if self._usual.mean < 0 and lost.usual:
             self._usual.mean = lost.usual
-        if lost.held and lost.until > now:
-            self._hold(now, lost.until, lost.held)
+        self._free(lost.seen)
+        if lost.held > self._held and lost.until > now:
+            self._hold(now, lost.until, lost.held - self._held)
         self._give_up(now, lost.at, self._amount if lost.places is None else lost.places)
 
-    def places(self) -> tuple[int, int, Instant, int]:
-        """The requests in flight, the number of those given up, the end of their last place, and how long calls take as a rule.
+    def places(self, now: Instant) -> tuple[int, int, Instant, int]:
+        """The requests in flight, the places of those given up, the end of the last one, and how long calls take as a rule.
 
-        The last one is 0 if no call has been measured.
+        The last number is 0 if no call has been measured.
         """
+        self._free(now)
         usual = self._usual
         took = 0 if usual.mean < 0 else usual.estimate()
         return self._under_way, self._held, self._given_up[-1][0] if self._given_up else Instant(0), took

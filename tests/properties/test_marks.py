@@ -255,6 +255,7 @@ def most_arrived(uses: list[Use]) -> int:
 @example(25, [([("ask", 0, [1, WRITE, 1, 1])], 0, True)] * 6)
 @example(25, [([("ask", 1, [1, WRITE, GRAB, GRAB, GRAB])], 0, True)] * 6)
 @example(1, [([("ask", 1, [1, WRITE, 1]), ("wait", 5 * SECOND, None), ("ask", 1, WRITTEN)], 0, False)] * 9)
+@example(1, [([("ask", 0, [1])], 0, False)] * 9)
 @example(1, [([("ask", 0, WRITTEN)], 0, False), ([("wait", MINUTE, None), ("ask", 0, WRITTEN)], 0, False)])
 @given(st.sampled_from([1, 1, 25]), LIVES)
 def test_no_window_holds_more_than_its_limit_whenever_the_process_dies(
@@ -263,7 +264,8 @@ def test_no_window_holds_more_than_its_limit_whenever_the_process_dies(
     system = System()
     granted: list[Use] = []
 
-    with folder() as path:
+    # Few deaths are kept apart, so that some count as one.
+    with folder() as path, patch.object(files, "MAX_DEATHS", 3):
         for actions, writes, power in lives:
             life = Life(path, system, scale)
             for what, how, costs in actions:
@@ -368,24 +370,31 @@ def test_places_of_a_killed_life_come_back_a_margin_and_the_usual_duration_after
 ) -> None:
     system = System()
     with folder() as path:
-        life = Life(path, system, 25, "2 in flight", "2 in flight")
+        life = Life(path, system, 25, "3 in flight", "3 in flight")
         for took in durations:
             assert life.ask(0, PLAIN)
             system.now += took
             life.answer()
-        assert [True, True, False] == [life.ask(0, PLAIN) for _ in range(3)]
-        usual = life.scopes[0].limits[0].places()[3]  # type: ignore[attr-defined] # of a limit in flight
+        assert life.ask(0, PLAIN)
+        assert life.ask(0, PLAIN)
+        usual = life.scopes[0].limits[0].places(life.clock())[3]  # type: ignore[attr-defined] # of a limit in flight
         granted_at = system.now
         system.now += calling
         life.end(0)
         system.now += gap
         back_at = max(granted_at + MARGIN, system.now) + usual
-        life = Life(path, system, 25, "2 in flight", "2 in flight")
+        last_at = system.now + MARGIN + usual
+        # The life that takes the last place is killed as well, and so is one that finds none: dates stay as they are.
+        for free in (True, False):
+            life = Life(path, system, 25, "3 in flight", "3 in flight")
+            assert [free, False] == [life.ask(0, PLAIN) for _ in range(2)]
+            life.end(0)
+        life = Life(path, system, 25, "3 in flight", "3 in flight")
         system.now = back_at - 1
         before = life.ask(0, PLAIN)
         system.now += 1
 
-        assert [False, True, True, False] == [before, *(life.ask(0, PLAIN) for _ in range(3))]
+        assert [False, True, True, last_at == back_at] == [before, *(life.ask(0, PLAIN) for _ in range(3))]
 
 
 COSTED = Request(3, {"tokens": 7})
