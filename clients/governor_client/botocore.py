@@ -1,21 +1,25 @@
 """Adapter for botocore, and so for boto3: clients that take a permit for each request."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
+from functools import partial
 from importlib import import_module
 from typing import Any, Final, TypeVar, cast, final
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
+from urllib3.exceptions import ProtocolError, SSLError, TimeoutError
+
 from governor import Governor, PermitDenied, Priority, UsageError
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
-from governor_client._attempt import Attempt, Fault
+from governor_client._attempt import Fault
 from governor_client._denials import DeniedResponse, OnRefusal, as_error_of
 from governor_client._exchange import pause
 from governor_client._headers import CALLER, LazyHeaders
 from governor_client._keys import Key
 from governor_client._operation import Operation
+from governor_client._questions import Question
 from governor_client._request import Request
 from governor_client._terms import Terms
 from governor_client._urllib3_family import (
@@ -89,6 +93,10 @@ def govern(
     meta.events.register_first(f"request-created.{service}", handlers.begin)
     meta.events.register_first(f"before-send.{service}", handlers.answer)
     meta.events.register_first(f"needs-retry.{service}", handlers.end)
+    # Events show an answer when its body has been read, and none whose body breaks off or cannot be parsed.
+    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    if session is not None:
+        session.send = partial(handlers.send, session.send)
     _governed.add(client)
     return client
 
@@ -97,7 +105,7 @@ def govern(
 class _Call:
     """One call of the program. `permitted`: its next request has a permit already."""
 
-    __slots__ = ("answer", "body", "operation", "permitted")
+    __slots__ = ("answer", "body", "operation", "permitted", "question", "status")
 
     def __init__(self, operation: Operation[Any]) -> None:
         self.operation = operation
@@ -106,12 +114,28 @@ class _Call:
         self.answer: object | None = None
         #: The body of its latest request, if it is read while it is sent.
         self.body: Watched | None = None
+        #: The status of its latest answer, and the question for `plan_retry` that the head of that leads to, if any.
+        self.status: int | None = None
+        self.question: Question | None = None
 
     def take_permit(self) -> None:
         """Waits for a permit. Raises `PermitDenied`."""
         operation = self.operation
         operation.granted(operation.governor.acquire_blocking(operation.provider, operation.method, **operation.ask()))
         self.permitted = True
+        self.status = self.question = None
+
+    def begun(self, response: Any) -> None:
+        """An answer has begun: passes on what its head says."""
+        self.status = response.status_code
+        self.question = self.operation.answered(self.status, LazyHeaders(response.headers, tuple(response.headers)))
+
+    def follow(self, response: Any) -> None:
+        """Reports the outcome: of a body that botocore has read at once, of another one when it ends."""
+        attempt, body = self.operation.attempt, getattr(response, "_content", None)
+        if attempt.observation is not None and body is not None:
+            attempt.observation.saw(body)  # Undecoded.
+        report(response.raw, attempt)
 
 
 @final
@@ -134,8 +158,8 @@ class _Handlers:
             if not self._terms.governs(host, path):
                 _current.set(None)
                 return
-            # botocore rewinds files.
-            repeatable = in_memory(request.data) or hasattr(request.data, "seek")
+            # botocore rewinds files, and encodes forms anew.
+            repeatable = in_memory(request.data) or isinstance(request.data, dict) or hasattr(request.data, "seek")
             description = Request(
                 request.method,
                 host,
@@ -166,6 +190,23 @@ class _Handlers:
             request.body = call.body
         return None
 
+    def send(self, send: Callable[[Any], Any], request: Any) -> object:
+        """Sends a request, and reads what the head of the answer says before its body, unless the program reads that."""
+        call = _current.get()
+        if call is None:
+            return send(request)
+        streams, request.stream_output = request.stream_output, True
+        try:
+            response = send(request)
+        finally:
+            request.stream_output = streams
+        call.begun(response)
+        if not streams or response.status_code >= 300:
+            _load(request, response)
+        if response.status_code >= 300:
+            call.follow(response)
+        return response
+
     def end(
         self, request_dict: Any, response: Any = None, caught_exception: Exception | None = None, **kwargs: object
     ) -> float | bool | None:
@@ -179,9 +220,12 @@ class _Handlers:
         operation = call.operation
         if caught_exception is None:
             status = response[0].status_code
-            question = operation.answered(status, LazyHeaders(response[0].headers, tuple(response[0].headers)))
-            _show(response[0], operation.attempt)
-            report(response[0].raw, operation.attempt)
+            if call.status != status:  # S3 has said 200 before an error, or another handler has made the answer up.
+                operation.attempt.status, operation.attempt.is_heard = None, False
+                call.begun(response[0])
+            if not operation.attempt.permit.reported:
+                call.follow(response[0])
+            question = call.question
         else:
             status = None
             inner = getattr(caught_exception, "kwargs", {}).get("error")
@@ -189,7 +233,8 @@ class _Handlers:
                 fault = Fault(None, ours=True)
             else:
                 fault = fault_of_urllib3(inner if isinstance(inner, BaseException) else caught_exception)
-            question = operation.failed(caught_exception, fault)
+            failed = operation.failed(caught_exception, fault)
+            question = call.question or failed
         if question is not None:
             operation.planned(operation.governor.plan_retry(**question).delay)
         if question is None or operation.pause is None:
@@ -202,11 +247,21 @@ class _Handlers:
         return 0
 
 
-def _show(response: Any, attempt: Attempt) -> None:
-    """Shows a body that botocore has read to parse it, undecoded. One that the program reads is shown as it is read."""
-    body = getattr(response, "_content", None)
-    if attempt.observation is not None and body is not None:
-        attempt.observation.saw(body)
+def _load(request: Any, response: Any) -> None:
+    """Reads a body into memory, with the errors that botocore makes of those of urllib3."""
+    try:
+        response.content  # noqa: B018 - reads it
+    except Exception as error:
+        errors = import_module("botocore.exceptions")
+        match error:
+            case TimeoutError():
+                raise errors.ReadTimeoutError(endpoint_url=request.url, error=error) from error
+            case SSLError():
+                raise errors.SSLError(endpoint_url=request.url, error=error) from error
+            case ProtocolError():
+                raise errors.ConnectionClosedError(endpoint_url=request.url, error=error, request=request) from error
+            case _:
+                raise errors.HTTPClientError(error=error) from error
 
 
 @final

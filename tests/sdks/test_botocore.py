@@ -2,14 +2,15 @@
 
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from governor import CounterRecord, Governor, PermitDenied, Reason, UsageError
+from governor import CounterRecord, Governor, PermitDenied, ProviderCooldown, Reason, UsageError
 from governor.testing import denying
 from tests.support.governors import only_retries
-from tests.support.provider import NO_ANSWER, Provider, loopback_provider, status, stream
+from tests.support.provider import NO_ANSWER, Provider, Reply, loopback_provider, raw, status, stream
 
 boto3 = pytest.importorskip("boto3", reason="`make test-sdks` installs it")
 
@@ -30,18 +31,24 @@ def background() -> Iterator[Governor]:
 
 
 @pytest.fixture
-def s3(site: Provider, background: Governor) -> Clients:
-    """Makes governed clients, with the retries of botocore as they come."""
+def clients(site: Provider, background: Governor) -> Clients:
+    """Makes governed clients of a service, with the retries of botocore as they come."""
 
-    def s3(**options: Any) -> Any:
+    def clients(service: str, **options: Any) -> Any:
         from governor_client.botocore import govern
 
         config = boto3.session.Config(read_timeout=5.0, s3={"addressing_style": "path"})
         keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-        client = boto3.client("s3", endpoint_url=site.url, region_name="eu-west-1", config=config, **keys)
+        client = boto3.client(service, endpoint_url=site.url, region_name="eu-west-1", config=config, **keys)
         return govern(client, "aws", **{"governor": background, "govern_loopback": True, **options})
 
-    return s3
+    return clients
+
+
+@pytest.fixture
+def s3(clients: Clients) -> Clients:
+    """The same for S3."""
+    return partial(clients, "s3")
 
 
 @pytest.mark.promise("R05", "R59")
@@ -102,6 +109,51 @@ def test_what_botocore_repeats_by_its_own_rules_takes_permits(s3: Clients, site:
     assert 3 == len(site.requests)
     counters = background.statistics().counters
     assert CounterRecord(requests=3, answered_4xx=2, answered_429=2, answered_2xx=1, retries=2) == counters
+
+
+#: Bad chunks, which come after the head.
+BROKEN = "HTTP/1.1 {} X\r\nretry-after: 60\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+
+
+@pytest.mark.promise("R06", "R11")
+@pytest.mark.parametrize(
+    ("service", "call", "reply", "counted"),
+    [
+        ("s3", "list_buckets", raw(BROKEN.format(503).encode()), "failures"),
+        ("s3", "list_buckets", raw(BROKEN.format(200).encode()), "failures"),
+        ("s3", "list_objects", raw(BROKEN.format(404).encode()), "failures"),
+        ("s3", "get_object", raw(BROKEN.format(503).encode()), "failures"),
+        ("s3", "list_buckets", status(200, b"<Error><Code>InternalError</Code></Error>", retry_after="60"), "answered_5xx"),
+        ("sts", "get_caller_identity", status(503, b"No XML", retry_after="60"), "answered_5xx"),
+    ],
+)
+def test_a_hint_holds_the_provider_if_the_body_breaks_off_or_cannot_be_parsed(
+    clients: Clients, site: Provider, background: Governor, service: str, call: str, reply: Reply, counted: str
+) -> None:
+    site.at("*", reply)
+    client = clients(service)
+    key = {"get_object": {"Bucket": "bucket", "Key": "key"}, "list_objects": {"Bucket": "bucket"}}.get(call, {})
+
+    with pytest.raises(Exception, match=r"closed|parse|InternalError"):
+        getattr(client, call)(**key)
+    with pytest.raises(ProviderCooldown):
+        getattr(client, call)(**key)
+
+    assert 1 == len(site.requests)
+    counters = background.statistics().counters
+    assert (1, 1) == (counters.requests, getattr(counters, counted))
+
+
+@pytest.mark.promise("R05")
+def test_a_write_is_repeated_that_the_server_did_not_process_though_its_answer_breaks_off(
+    clients: Clients, site: Provider
+) -> None:
+    site.at("*", raw(BROKEN.format(503).replace("after: 60", "after-ms: 5").encode()))
+
+    with pytest.raises(Exception, match="closed"):
+        clients("sts").get_caller_identity()
+
+    assert ["POST"] * 3 == [request.method for request in site.requests]
 
 
 @pytest.mark.promise("R06")
