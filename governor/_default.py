@@ -2,7 +2,6 @@
 
 import atexit
 import concurrent.futures.thread  # noqa: F401  # Before the handlers of this module: see at its end.
-import logging
 import os
 import sys
 import threading
@@ -18,9 +17,7 @@ from governor._decorator import LimitDecorator
 from governor._governor import Governor
 from governor._lives import GovernorState
 from governor._threads import run_on_thread
-from governor.config.variable_names import unread_policy_file
 
-_log: Final = logging.getLogger("governor")
 _lock: Final = Lock()
 _started: dict[int, Governor] = {}
 #: The processes, this one and those that it was forked from, in which something is done at exit.
@@ -47,7 +44,7 @@ def default() -> Governor:
         # One that is closed because the main thread has ended is not: no thread is left that could use it.
         started = _started.get(process)
         if started is None or not (started.state is GovernorState.RUNNING or process in _final):
-            governor = configured()
+            governor = Governor.from_file()
             try:
                 governor.__enter__()
                 _final.discard(process)
@@ -89,14 +86,6 @@ def reset() -> None:
     if governor is not None:
         governor.__exit__(None, None, None)
     _governor.forget_gone()
-
-
-def configured() -> Governor:
-    """A new one, not entered, as the file that `GOVERNOR_CONFIG` names and the environment say. Raises `ConfigError`."""
-    governor = Governor.from_file()
-    if governor.config.policy_file is None and (advice := unread_policy_file()):
-        _log.warning("%s", advice)
-    return governor
 
 
 def _close(process: int) -> None:

@@ -1,5 +1,6 @@
 """The governor: decides, scope by scope, which calls may be made now, which wait and which are denied."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -48,6 +49,7 @@ else:
     _retries = Later("governor._retries")
     _listen = Later("governor._owner.listen")
 
+_log: Final = logging.getLogger("governor")
 #: Governors that have been entered and not left, the oldest first. Its reader is `governor.default()`.
 running: Final[list["Governor"]] = []
 
@@ -96,8 +98,17 @@ class Governor(Asking):
 
     @classmethod
     def from_file(cls, path: str | Path | None = None, *, clock: Clock = system_clock, random: Random | None = None) -> Self:
-        """A governor for a policy file, overridden by the environment and `.env`. Raises `ConfigError`."""
-        return cls(Config.load(path), clock=clock, random=random)
+        """A governor for a policy file, overridden by the environment and `.env`. Raises `ConfigError`.
+
+        Without a path, it is the file that `GOVERNOR_CONFIG` names, if any.
+        """
+        config = Config.load(path)
+        if config.policy_file is None:
+            from governor.config.variable_names import unread_policy_file  # Loaded only with settings from outside.
+
+            if advice := unread_policy_file():
+                _log.warning("%s", advice)
+        return cls(config, clock=clock, random=random)
 
     async def acquire(
         self,

@@ -20,6 +20,7 @@ import uvicorn
 from anyio.lowlevel import current_token
 
 from governor import ConfigError, Governor, GovernorError
+from governor.config.variable_names import unread_policy_file
 from governor.daemon.app import create_app
 from governor.daemon.connections import AcceptErrors, BoundedProtocol
 from governor.daemon.host_check import Drain
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigError as mistake:
         _say(str(mistake))
         return 2
+    if config.policy_file is None and (advice := unread_policy_file()):
+        _say(f"{advice}, or use --config")
     try:
         listener = handed_over.get("http") or listen(options.host, options.port)
     except OSError as error:

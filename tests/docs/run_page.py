@@ -47,7 +47,7 @@ FENCE: Final = re.compile(r"^\s*```", re.MULTILINE)
 BLOCK: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE: Final = re.compile(r"# (\w+\.(?:toml|py))\n")
 COMMAND: Final = re.compile(r"^\$ (?P<command>.*)\n(?P<printed>(?:(?!\$ ).*\n)*)", re.MULTILINE)
-RUN: Final = re.compile(r"governor (?:check|init|presets|schema)|python \w+\.py|python -m pytest")
+RUN: Final = re.compile(r"(?:[A-Z_]+=\S+ )?(?:governor (?:check|init|presets|schema)|python \w+\.py|python -m pytest)")
 WORLD: Final = re.compile(r"https://api\.[a-z.]+")
 WORLD_HOST: Final = re.compile(r'(?<=")api\.[a-z.]+(?=")')
 
@@ -111,7 +111,7 @@ def shell(command: str) -> str:
     programs = Path(sys.executable).parent
     words = [str(programs / word) if word in ("python", "governor") else word for word in command.split()]
     return subprocess.run(
-        words,
+        ["env", *words],
         env={**os.environ, **PLUGINS},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -26,6 +26,14 @@ def test_the_demo_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert "run `make demo`" in capsys.readouterr().err
 
 
+def test_serve_says_that_it_does_not_read_a_file_that_nothing_names(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("governor.toml").touch()
+
+    assert 1 == main(["serve", "--host", "192.0.2.1"])
+    advice = "governor serve: governor.toml is not read: set GOVERNOR_CONFIG=governor.toml, or use --config\n"
+    assert capsys.readouterr().err.startswith(advice)
+
+
 @pytest.mark.parametrize(
     ("command", "module"), [("status", "governor.daemon.status_command"), ("serve", "governor.daemon.serve")]
 )
