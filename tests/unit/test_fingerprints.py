@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from governor import _fingerprints as fingerprints
-from governor._fingerprints import Fingerprints
+from governor._fingerprints import Fingerprints, volatile
 from governor._units import Instant
 from governor.policies.loops import Call, LoopGuard, Loops
 
@@ -239,8 +239,8 @@ def test_what_is_named_is_found_from_its_digits_as_it_is_from_its_words() -> Non
     for _ in range(2_000):
         body = "".join(random.choices(parts, k=random.randrange(2, 14))).encode()
         found: tuple[list[bytes], list[bytes]] = [], []
-        words = fingerprints._NAMED.sub(partial(fingerprints._counter, found[0]), body)
-        assert (words, found[0]) == (fingerprints._uncounted(body, found[1]), found[1])
+        words = volatile._NAMED.sub(partial(volatile._counter, found[0]), body)
+        assert (words, found[0]) == (volatile.uncounted(body, found[1]), found[1])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Fingerprints of requests, and digests of their answers: see the package."""
+
+import re
+from hashlib import blake2b
+from types import NoneType
+from typing import Final, final
+
+from governor._fingerprints import answers, prompts
+from governor._fingerprints.bodies import MAX_BODY, MAX_FOLDED, canonical, ends
+from governor._fingerprints.volatile import uncounted, without_random
+from governor.errors import ConfigError
+from governor.messages import Fingerprint
+
+#: How text is encoded: half of a surrogate pair, as programs cut it, is no mistake.
+LENIENT: Final = ("utf-8", "surrogatepass")
+#: The longest answer, in bytes, that counts as a whole.
+MAX_ANSWER: Final = 16_384
+#: The most folded values of a request that are recognized in its answer.
+MAX_ECHOES: Final = 64
+_SIZE: Final = 8
+#: Requests that read with `POST`: of JSON-RPC, GraphQL, and the query protocol of AWS.
+_READS: Final = re.compile(
+    rb'"method":"(?:[a-z0-9]{1,16}_)?(?:get|is|has|list|find|query|fetch|block|chain|gas|fee|estimate|sync|call")'
+    rb'|^[^"]*\{(?:"[a-zA-Z]+":(?:"[^"]*"|\{[^{}]*\}|null),)*"query":"(?:\\n| )*(?:query\b|\{)'
+    rb"|(?:^|[&\n])(?:Action=|x-amz-target=[A-Za-z0-9_]+\.)(?:Get|Batch_?Get|Describe|List|Receive|Query|Scan)"
+)
+#: The number of a call of JSON-RPC.
+_RPC: Final = re.compile(rb'"id":"?([0-9A-Za-z_-]+)"?,"jsonrpc"')
+#: Words that are searched for, and no statement of a language.
+_SEARCH: Final = re.compile(rb'"(?:q|query|search|search_?(?:query|term)|keywords?)":"([^"\\{}<>=*();]{1,200})"')
+_SEARCHED: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
+#: What asks the server to answer later: `"WaitTimeSeconds":20`, `timeout=30`.
+_WAITS: Final = re.compile(
+    rb'["&?\n](?i:(?:(?:max_?)?wait(?:_?time)?(?:_?(?:seconds|ms|out))?|(?:long_?)?poll(?:ing)?(?:_?time(?:out)?)?|timeout)'
+    rb'"?[=:]"?[1-9])'
+)
+_SPACES: Final = bytes.maketrans(b"\t\n\v\f\r", b" " * 5)
+
+
+def check(method: object, url: object, body: object) -> None:
+    """Raises `ConfigError` for a part of a request that is of another type than a fingerprint is made of."""
+    for field, value, kinds, allowed in (
+        ("method", method, str, "text such as 'POST'"),
+        ("url", url, str, "text such as 'https://api.example/jobs'; str(url) for an object of an HTTP client"),
+        ("body", body, (bytes, bytearray, memoryview, str, NoneType), "bytes, text, or None"),
+    ):
+        if not isinstance(value, kinds):
+            raise ConfigError(field, value, allowed)
+
+
+@final
+class Fingerprints:
+    """Makes the fingerprints of one governor. `secret` is 16 to 64 random bytes."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def request(self, method: str, url: str, body: bytes | str | None = None) -> Fingerprint:
+        """The fingerprint of a request. `url` is compared as it is, JSON in canonical form."""
+        address, _, query = url.partition("?")
+        head, asked = f"{method.upper()} {address}\n".encode(*LENIENT), query.encode(*LENIENT)
+        whole, document = canonical(body.encode(*LENIENT) if isinstance(body, str) else body or b"")
+        exact = self._digest(b"%b%b\n%d\n%b" % (head, asked, len(whole), ends(whole, MAX_BODY)))
+        text = b"%b\n%b" % (asked, ends(whole, MAX_FOLDED))
+        has = text.count  # Four times as fast as `in`, which asks for a buffer.
+        waits = bool(has(b"ait") or has(b"imeout") or has(b"oll")) and _WAITS.search(b"&" + text) is not None
+        reads = (
+            bool(has(b'"method"') or has(b'"query"') or has(b"Action=") or has(b"x-amz-t")) and _READS.search(text) is not None
+        )
+        told = prompts.folded(asked, text, document) if prompts.is_prompt(text) else text
+        found: list[bytes] = []
+        if has(b'"jsonrpc"'):
+            found += _RPC.findall(told)
+            told = _RPC.sub(b"#", told)
+        folded = _SEARCH.sub(_words, _spaced(told))
+        folded = uncounted(folded, found)
+        echoes = frozenset(value.strip(b"_.:+-") for value in found[:MAX_ECHOES])
+        shape = self._digest(head + folded) if folded != text else exact
+        return Fingerprint(exact, shape, echoes, waits, reads)
+
+    def answer(self, status: int | None, body: bytes | None, fingerprint: Fingerprint | None = None) -> bytes:
+        """The digest of an answer: equal for answers that say the same.
+
+        Not compared is what it says about itself, and values that it repeats from the request.
+        """
+        text = body or b""
+        size = len(text) if len(text) > MAX_ANSWER else 0
+        is_error = status is not None and status >= 400
+        text = answers.compared(ends(text, MAX_ANSWER), fingerprint.echoes if fingerprint else frozenset(), is_error=is_error)
+        return self._digest(b"%d %d\n%b" % (status or 0, size, text))
+
+    def _digest(self, text: bytes) -> bytes:
+        return blake2b(text, digest_size=_SIZE, key=self._secret).digest()
+
+
+def _spaced(text: bytes) -> bytes:
+    """The text without what is random, and with single spaces."""
+    text = without_random(text)
+    has = text.count
+    if has(b"  ") or has(b' "') or has(b"\t") or has(b"\n") > 1:
+        text = text.translate(_SPACES).strip()
+        while text.count(b"  "):
+            text = text.replace(b"  ", b" ")
+        text = text.replace(b' "', b'"')
+    return text
+
+
+def _words(found: re.Match[bytes]) -> bytes:
+    """What is searched for, whatever the order, case and punctuation of its words."""
+    return b" ".join(sorted(set(_SEARCHED.findall(found[1].lower()))))

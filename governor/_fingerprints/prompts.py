@@ -1,0 +1,77 @@
+"""Prompts: what is folded in what is asked of a language model or of a tool, and conversations without repetitions."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from governor._fingerprints.answers import told, without_itself
+from governor._fingerprints.bodies import MAX_FOLDED, ends
+from governor._fingerprints.volatile import ZEROS, without_random
+
+#: The most messages of a turn that is recognized where it repeats.
+MAX_TURNS: Final = 8
+#: What is asked of a language model, or of a tool in its place.
+_PROMPT: Final = re.compile(rb'"(?:messages|prompt|contents|inputText|model)":|"method":"(?:tools/call|message/send)"')
+#: Where the messages of a conversation are.
+_CONVERSATIONS: Final = ("messages", "contents", "input", "prompt")
+#: How a model is to answer the same question.
+_SAMPLING: Final = re.compile(rb'"(?:temperature|top_p|max_(?:completion_|output_)?tokens)":[0-9.]+')
+#: Numbers of steps.
+_STEPS: Final = re.compile(
+    rb"[0-9](?<![0-9A-Za-z.][0-9])[0-9]{0,3}(?:st|nd|rd|th)?"
+    rb"(?= (?:attempt|try|tries|retry|retries|step|turn|iteration|round)s?(?![a-z]))"
+)
+#: Where each digit is 0: whether there may be one.
+_MAY_BE_STEPS: Final = re.compile(rb"0(?:st|nd|rd|th)? (?:attempt|tr|retr|step|turn|iteration|round)")
+
+
+def is_prompt(text: bytes) -> bool:
+    """Whether a request asks a language model, or a tool in its place."""
+    return _PROMPT.search(text) is not None
+
+
+def folded(asked: bytes, text: bytes, document: object) -> bytes:
+    """A prompt, `text`, of which `asked` is the query and `document` the body, without what differs between repetitions."""
+    turns = _unrepeated(document)
+    if turns is not None:
+        text = b"%b\n%b" % (asked, ends(turns, MAX_FOLDED))
+    text = _SAMPLING.sub(b"#", text)
+    if _MAY_BE_STEPS.search(text.translate(ZEROS)) is not None:
+        text = _STEPS.sub(b"#", text)
+    return without_itself(text)
+
+
+def _unrepeated(document: object) -> bytes | None:
+    """A prompt without the turns at its end that repeat those before them, of up to `MAX_TURNS` messages; None without such."""
+    if not isinstance(document, dict):
+        return None
+    for name in _CONVERSATIONS:
+        match document.get(name):
+            case list(messages) if len(messages) >= 3:
+                pass
+            case str(transcript) if transcript.count("\n") >= 3:
+                messages = transcript.rstrip().split("\n")
+            case _:
+                continue
+        turns = [_said(message) for message in messages[-MAX_TURNS - 1 :]]
+        if turns[-1] not in turns[:-1]:
+            return None
+        turns = [_said(message) for message in messages[-2 * MAX_TURNS :]]
+        size = next((size for size in range(1, len(turns) // 2 + 1) if _repeats(turns, size)), None)
+        if size is None:
+            return None
+        turns = [_said(message) for message in messages]
+        while _repeats(turns, size):
+            del turns[-size:]
+        return msgspec.json.encode({**document, name: messages[: len(turns)]}, order="sorted")
+    return None
+
+
+def _said(message: object) -> bytes:
+    return without_random(told(msgspec.json.encode(message, order="sorted")))
+
+
+def _repeats(turns: list[bytes], size: int) -> bool:
+    """Whether the last two turns, each of so many messages, say the same, but for the identifiers of their calls."""
+    return len(turns) >= 2 * size and turns[-size:] == turns[-2 * size : -size]
