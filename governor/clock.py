@@ -119,10 +119,11 @@ def moment(clock: Clock, ahead: int = 0) -> Moment:
 
 
 def resumed_at(then: Moment, now: Moment) -> Instant:
-    """What the clock of `then` reads at the moment `now`, whose own instant does not matter. It never reads too much.
+    """What the clock of `then` reads at the moment `now`, whose own instant does not matter.
 
-    Within one start of the system its monotonic clock says how much time has passed. After another start at least the time
-    since then has; the wall clock is believed where it says that more has, and not where it has gone back.
+    Within one start of the system its monotonic clock says how much time has passed, so that this is never too much. After
+    another start at least the time since that has; the wall clock is believed where it says that more has, and not where it has
+    gone back. One that is ahead reads too much: nothing tells that from time for which the machine was off.
     """
     if then.boot and then.boot == now.boot and now.uptime >= then.uptime:
         return Instant(then.instant + now.uptime - then.uptime)

@@ -69,6 +69,7 @@ def at(instant: int, *, wall: float, uptime: int, boot: str = "one") -> Moment:
         pytest.param(at(0, wall=999_999.0, uptime=5 * SECOND), 2 * SECOND, id="wall clock set forward"),
         pytest.param(at(0, wall=0.0, uptime=5 * SECOND), 2 * SECOND, id="wall clock set back"),
         pytest.param(at(0, wall=1060.0, uptime=SECOND, boot="two"), 60 * SECOND, id="restarted"),
+        pytest.param(at(0, wall=999_999.0, uptime=SECOND, boot="two"), 998_999 * SECOND, id="restarted, and far ahead"),
         pytest.param(at(0, wall=0.0, uptime=7 * SECOND, boot="two"), 7 * SECOND, id="restarted, and the wall clock set back"),
         pytest.param(at(0, wall=math.nan, uptime=SECOND, boot="two"), SECOND, id="restarted, with a broken wall clock"),
         pytest.param(at(0, wall=1060.0, uptime=9 * SECOND, boot=""), 60 * SECOND, id="starts unknown"),
@@ -76,7 +77,7 @@ def at(instant: int, *, wall: float, uptime: int, boot: str = "one") -> Moment:
         pytest.param(at(0, wall=0.0, uptime=SECOND), 0, id="an impossible clock"),
     ],
 )
-def test_a_clock_that_goes_on_in_another_process_never_reads_too_much(now: Moment, passed: int) -> None:
+def test_a_clock_goes_on_in_another_process_by_the_wall_clock_unless_the_start_is_the_same(now: Moment, passed: int) -> None:
     then = at(50 * SECOND, wall=1000.0, uptime=3 * SECOND)
 
     assert 50 * SECOND + passed == resumed_at(then, now)
