@@ -43,7 +43,7 @@ _CALL: Final = "governor.call"
 #: The statuses after which the settings alone decide on retries.
 _OURS: Final = frozenset({408, 429, *range(500, 600)})
 _governed: Final[WeakSet[Any]] = WeakSet()
-#: The call whose request this thread makes; None if that is not governed.
+#: The call whose request this thread makes last; None if that is not governed.
 _current: Final[ContextVar["_Call | None"]] = ContextVar("governor_client_botocore_call", default=None)
 
 
@@ -182,7 +182,7 @@ class _Handlers:
 
     def answer(self, request: Any, **kwargs: object) -> object | None:
         """A request is about to be sent. Returns the synthetic answer to it, if it has no permit."""
-        call = _current.get()
+        call = _call_of(request)
         if call is None or call.answer is not None:
             return None if call is None else call.answer
         call.body = watch(request.body)
@@ -192,7 +192,7 @@ class _Handlers:
 
     def send(self, send: Callable[[Any], Any], request: Any) -> object:
         """Sends a request, and reads what the head of the answer says before its body, unless the program reads that."""
-        call = _current.get()
+        call = _call_of(request)
         if call is None:
             return send(request)
         streams, request.stream_output = request.stream_output, True
@@ -245,6 +245,13 @@ class _Handlers:
         except PermitDenied:
             return False  # botocore returns the last answer, or raises the last error.
         return 0
+
+
+def _call_of(request: Any) -> _Call | None:
+    """The call of a request that is sent; None if that is not governed."""
+    context = getattr(request, "context", None)
+    # Older versions of botocore keep no context with it. Then a call that fetches credentials hides the call that needs them.
+    return _current.get() if context is None else cast("_Call | None", context.get(_CALL))
 
 
 def _load(request: Any, response: Any) -> None:

@@ -40,7 +40,7 @@ def clients(site: Provider, background: Governor) -> Clients:
         config = boto3.session.Config(read_timeout=5.0, s3={"addressing_style": "path"})
         keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
         client = boto3.client(service, endpoint_url=site.url, region_name="eu-west-1", config=config, **keys)
-        return govern(client, "aws", **{"governor": background, "govern_loopback": True, **options})
+        return govern(client, **{"provider": "aws", "governor": background, "govern_loopback": True, **options})
 
     return clients
 
@@ -154,6 +154,18 @@ def test_a_write_is_repeated_that_the_server_did_not_process_though_its_answer_b
         clients("sts").get_caller_identity()
 
     assert ["POST"] * 3 == [request.method for request in site.requests]
+
+
+@pytest.mark.promise("R11")
+def test_a_call_for_credentials_does_not_hide_the_hint_of_the_call_that_needs_them(clients: Clients, site: Provider) -> None:
+    site.at("/", status(200, b"<R><GetCallerIdentityResult/></R>"), raw(BROKEN.format(503).encode()))
+    credentials, s3 = clients("sts", provider="credentials"), clients("s3")
+    s3.meta.events.register_first("before-sign.s3", lambda **_: credentials.get_caller_identity())
+
+    with pytest.raises(Exception, match="closed"):
+        s3.list_buckets()
+
+    assert ["POST", "GET"] == [request.method for request in site.requests]
 
 
 @pytest.mark.promise("R06")
