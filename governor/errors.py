@@ -168,6 +168,12 @@ class RequestCapExceeded(PermitDenied):
 class LoopDetected(PermitDenied):
     """The same request was repeated too often."""
 
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()}. This call, or one that differs only in counters, times or identifiers, repeats itself; "
+            f'if that is on purpose, set `loops = {{ enabled = false }}` in [outbound."{self.scope}"]'
+        )
+
 
 class ConcurrencyExceeded(PermitDenied):
     """The maximum number of calls is in flight; a permit becomes available when one of them ends."""

@@ -68,6 +68,7 @@ def test_no_reason_is_without_a_leaf() -> None:
 )
 def test_a_refusal_is_a_sentence_with_its_values(retry_after: float | None, sentence: str) -> None:
     assert sentence == str(Overloaded("github:get", Reason.OVERLOADED, retry_after))
+    assert '[outbound."github:get"]' in str(LoopDetected("github:get", Reason.LOOP, retry_after))
 
 
 def test_a_mistake_in_a_setting_names_field_value_and_range() -> None:
