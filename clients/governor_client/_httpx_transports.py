@@ -117,6 +117,7 @@ class _AnyTransport(Generic[Inner]):
     """What the blocking and the async transport have in common."""
 
     kit: ClassVar[Kit]
+    _is_async: ClassVar[bool] = False
 
     #: A request with a body has one of these headers.
     _BODY: ClassVar[frozenset[str]] = frozenset({"content-length", "transfer-encoding"})
@@ -156,11 +157,8 @@ class _AnyTransport(Generic[Inner]):
         )
         self.kit.reject_foreign("transport", transport)
         warn_of_bypass()
-        self._inner = self._default_inner() if transport is None else transport
-
-    def _default_inner(self) -> object:
-        """The transport that sends if none is given."""
-        raise NotImplementedError
+        made = self.kit.async_transport if self._is_async else self.kit.transport
+        self._inner = made() if transport is None else transport
 
     def _terms_of(self, request: "httpx2.Request") -> Terms | None:
         """The terms of this request; None if it is not governed."""
@@ -230,9 +228,6 @@ class Transport(_AnyTransport[Inner]):
 
     _inner: "httpx2.BaseTransport"
 
-    def _default_inner(self) -> "httpx2.BaseTransport":
-        return self.kit.transport()
-
     def handle_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""
         terms = self._plain
@@ -284,10 +279,9 @@ class AsyncTransport(_AnyTransport[Inner]):
     The governor may run in this event loop, in another one, or on a thread of its own.
     """
 
-    _inner: "httpx2.AsyncBaseTransport"
+    _is_async: ClassVar[bool] = True
 
-    def _default_inner(self) -> "httpx2.AsyncBaseTransport":
-        return self.kit.async_transport()
+    _inner: "httpx2.AsyncBaseTransport"
 
     async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""

@@ -73,20 +73,19 @@ class Listener:
             await self._renew(file)
 
     async def _renew(self, file: SocketFile) -> None:
-        kept = True
+        try:
+            file.renew()
+            return
+        except ListenError as error:
+            _log.error("All processes are disconnected until the governor can listen again: %s.", error)
+        for connection in tuple(self.connections.values()):
+            connection.close()
         while True:
-            try:
+            await anyio.sleep(_LOOK_INTERVAL)
+            with suppress(ListenError):
                 file.renew()
                 break
-            except ListenError as error:
-                if kept:
-                    kept = False
-                    _log.error("All processes are disconnected until the governor can listen again: %s.", error)
-                    for connection in tuple(self.connections.values()):
-                        connection.close()
-            await anyio.sleep(_LOOK_INTERVAL)
-        if not kept:
-            self.members.wait_for_others()
+        self.members.wait_for_others()
 
     async def accept(self, listener: socket.socket, tasks: TaskGroup) -> None:
         """Accepts connections, for ever."""
