@@ -1,8 +1,8 @@
 """Classification of exceptions: what an exception says about the provider whose call it ended.
 
 An exception is a failure of the provider only if it carries a status of 500 or more, or is a timeout or a network error. A
-lower status is an answer, and counts as one. Everything else is neutral, because most exceptions inside a block are mistakes of
-the program's own code.
+lower status is an answer, and counts as one. A status of a proxy on the way is no answer of the provider. Everything else is
+neutral, because most exceptions inside a block are mistakes of the program's own code.
 
 Reading an exception runs foreign code: attributes may be missing, raise, or hold anything.
 """
@@ -144,6 +144,8 @@ def by_rule(error: Exception) -> Classified | None:
         return _NEUTRAL
     if kind is Kind.SERVER:
         return None
+    if kind is Kind.PROXY:
+        return _FAILURE
     status = _carried_status(error)
     if status is not None:
         return _answered(status)

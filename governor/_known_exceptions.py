@@ -14,13 +14,16 @@ class Kind(Enum):
     WRAPPER = "wrapper"
     #: About this side, although it looks like a failure of the provider: no free connection, or an invalid request.
     OURS = "ours"
+    #: A proxy on the way has failed. A status that it carries is no answer of the provider.
+    PROXY = "proxy"
     #: A response of this program's own API, raised by a server framework.
     SERVER = "server"
 
 
-def _known(failures: str = "", *, ours: str = "", wrappers: str = "") -> dict[str, Kind]:
+def _known(failures: str = "", *, ours: str = "", wrappers: str = "", proxies: str = "") -> dict[str, Kind]:
     return {
         **dict.fromkeys(failures.split(), Kind.FAILURE),
+        **dict.fromkeys(proxies.split(), Kind.PROXY),
         **dict.fromkeys(ours.split(), Kind.OURS),
         **dict.fromkeys(wrappers.split(), Kind.WRAPPER),
     }
@@ -47,7 +50,7 @@ _PACKAGES: Final[Mapping[str, Mapping[str, Kind]]] = {
     "ssl": _known("SSLError"),
     "urllib": _known("ContentTooShortError"),
     # Event loops, HTTP and WebSockets.
-    "aiohttp": _known("ClientConnectionError ClientPayloadError"),
+    "aiohttp": _known("ClientConnectionError ClientPayloadError", proxies="ClientHttpProxyError"),
     "curl_cffi": _known("ConnectionError Timeout SSLError ProxyError IncompleteRead"),
     "grpc": _known("FutureTimeoutError"),
     "grpclib": _known("StreamTerminatedError"),
@@ -64,7 +67,7 @@ _PACKAGES: Final[Mapping[str, Mapping[str, Kind]]] = {
     "urllib3": _URLLIB3,
     "urllib3_future": _URLLIB3,
     "websocket": _known("WebSocketTimeoutException WebSocketConnectionClosedException WebSocketAddressException"),
-    "websockets": _known("ConnectionClosed InvalidMessage ProxyError", ours="ConnectionClosedOK"),
+    "websockets": _known("ConnectionClosed InvalidMessage", ours="ConnectionClosedOK", proxies="ProxyError"),
     # SDKs.
     "asyncprawcore": _known(wrappers="RequestException"),
     "azure": _known(wrappers="ServiceRequestError ServiceResponseError"),

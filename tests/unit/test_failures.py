@@ -276,10 +276,12 @@ NETWORK = [
     urllib3.exceptions.ProtocolError("broken"),
     urllib3.exceptions.MaxRetryError(urllib3.HTTPConnectionPool("a"), "/", urllib3.exceptions.ConnectTimeoutError("refused")),
     websockets.exceptions.ConnectionClosedError(None, None),
+    websockets.exceptions.InvalidProxyStatus(cast("Any", Plain(status_code=429))),
     # Libraries that are not installed here, as they name their classes.
     named("httpx2", "TransportError", "NetworkError", "ReadError"),
     named("aiohttp.client_exceptions", "ClientError", "ClientConnectionError", "ServerDisconnectedError"),
     named("aiohttp.client_exceptions", "ClientError", "ClientPayloadError"),
+    named("aiohttp.client_exceptions", "ClientError", "ClientResponseError", "ClientHttpProxyError", status=403),
     named("niquests.exceptions", "ConnectionError", bases=(OSError,)),
     named("urllib3_future.exceptions", "TimeoutError", "ReadTimeoutError"),
     named("pip._vendor.requests.exceptions", "ConnectionError", "ConnectTimeout"),
