@@ -14,7 +14,7 @@ import msgspec
 
 from governor import CallFailure, Permit, PermitDenied, Rejection, UsageError
 from governor.clock import to_seconds
-from governor.hints import Hint, Severity, counts_toward_ban
+from governor.hints import MIN_WAIT, Hint, Severity, counts_toward_ban
 from governor_client._observed import Observation, Observer
 from governor_client._server_wait import Headers
 
@@ -25,6 +25,8 @@ Observing = Callable[[int, Headers], Observer | None]
 
 #: The status that says "rate limited".
 TOO_MANY: Final = 429
+#: What it says without a header.
+_BARE: Final = Hint("requests", retry_after=MIN_WAIT, severity=Severity.THROTTLED, assumed=True)
 
 
 class Fault(NamedTuple):
@@ -34,13 +36,15 @@ class Fault(NamedTuple):
     was not sent for a reason on this side, such as a full connection pool: its permit is given back. `ours` says that the body
     of the request could not be read, which is neutral: the error may be one of another provider, whose answer is that body.
     `undecodable` says that the body of the answer cannot be decoded, as from gzip: its status counts. Libraries that decode
-    above the adapter do not show it that error.
+    above the adapter do not show it that error. `throttled` says that the server ended the call because there are too many: it
+    counts as a 429 that names no wait.
     """
 
     failure: CallFailure | None
     unused: bool = False
     ours: bool = False
     undecodable: bool = False
+    throttled: bool = False
 
 
 def fault_of_system(error: BaseException) -> Fault:
@@ -160,11 +164,14 @@ class Attempt(msgspec.Struct, eq=False):
             self.observation.end(whole=False)
         if self.permit.reported:
             return
+        if fault.throttled:
+            self.hint((_BARE,))
+            self.answered(TOO_MANY)
         if fault.ours:
             self.permit.record(error=UsageError(f"the body of the request could not be read: {type(error).__name__}"))
         elif fault.unused and self.status is None:
             self.permit.give_back()
-        elif fault.undecodable:
+        elif fault.undecodable or fault.throttled:
             self.permit.record(status=self.status)
         else:
             self.permit.record(error=error)

@@ -44,8 +44,9 @@ LIBRARIES: Final = frozenset({"httpx", "httpx2"})
 #: The ports that a URL need not name.
 PORTS: Final = {"http": 80, "https": 443}
 _MARKS: Final = frozenset(name.encode() for name in MARKS)
-#: An error code of HTTP/2.
+#: Error codes of HTTP/2 (RFC 9113, section 7).
 _REFUSED_STREAM: Final = 7
+_ENHANCE_YOUR_CALM: Final = 11
 #: The extensions of a request that do not say how it is governed.
 _PLAIN: Final = frozenset({"timeout", "sni_hostname", "trace"})
 #: Of an entry of the headers, as the libraries keep them in the private `_list`.
@@ -127,9 +128,8 @@ class Kit:
     def fault(self, error: BaseException) -> Fault:
         """What an exception that a transport raises says about the request."""
         if isinstance(error, self.transport_error) and not isinstance(error, PermitDenied):
-            if _is_unprocessed(error.__cause__):
-                return Fault(CallFailure.UNSENT)
-            return next((fault for kinds, fault in self._faults if isinstance(error, kinds)), Fault(None))
+            said = _fault_of_http2(error.__cause__)
+            return said or next((fault for kinds, fault in self._faults if isinstance(error, kinds)), Fault(None))
         return Fault(None, undecodable=True) if isinstance(error, self._decoding_error) else fault_of_system(error)
 
     def take(self, terms: Terms, request: "httpx2.Request") -> Permit | None:
@@ -214,19 +214,24 @@ class Kit:
             )
 
 
-def _is_unprocessed(error: BaseException | None) -> bool:
-    """Whether a server that speaks HTTP/2 says of a request that it did not process it (RFC 9113, section 8.7).
+def _fault_of_http2(error: BaseException | None) -> Fault | None:
+    """What a server that speaks HTTP/2 says of a request whose stream or connection it ends; None if no more than that.
 
-    It refuses the stream, or ends the connection before the first one. The connection pool sees to later streams itself.
+    It did not process the request if it refuses the stream, or ends the connection before the first one (RFC 9113, section
+    8.7); the connection pool sees to later streams itself. With ENHANCE_YOUR_CALM it says that there are too many.
     """
     event = error.args[0] if error is not None and error.args else None
+    code = getattr(event, "error_code", None)
     match type(event).__name__:
         case "StreamReset":
-            return getattr(event, "error_code", None) == _REFUSED_STREAM
+            unprocessed = code == _REFUSED_STREAM
         case "ConnectionTerminated":
-            return getattr(event, "last_stream_id", None) == 0
+            unprocessed = getattr(event, "last_stream_id", None) == 0
         case _:
-            return False
+            return None
+    throttled = code == _ENHANCE_YOUR_CALM
+    failure = CallFailure.UNSENT if unprocessed else CallFailure.BROKEN
+    return Fault(failure, throttled=throttled) if unprocessed or throttled else None
 
 
 def library_of(value: object) -> str | None:

@@ -17,13 +17,14 @@ from h2.events import DataReceived, StreamEnded
 
 import governor_client.httpx
 import governor_client.httpx2
-from governor import Config, CounterRecord, Governor
+from governor import Config, CounterRecord, Denied, Governor, Reason
 from governor_client import TrafficControlledHttpClient
 from tests.support.loopback import listening, serving
 from tests.support.servers import in_hypercorn
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise("R56")]
 
+REFUSED, BROKEN, CALM = ErrorCodes.REFUSED_STREAM, ErrorCodes.INTERNAL_ERROR, ErrorCodes.ENHANCE_YOUR_CALM
 ADAPTERS = {httpx: governor_client.httpx.AsyncGovernedTransport, httpx2: governor_client.httpx2.AsyncGovernedTransport}
 SETTINGS = {"outbound": {"default": {"limits": ["1000/s"], "retry": {"first_delay": "1ms"}, "breaker": {"failures": 1000}}}}
 
@@ -104,16 +105,18 @@ async def test_the_client_speaks_http2_when_told(server: tuple[Server, str], gov
 @pytest.mark.promise("R05")
 @pytest.mark.parametrize("library", [httpx2, httpx])
 @pytest.mark.parametrize(
-    ("end", "attempts"),
+    ("end", "attempts", "counter"),
     [
-        pytest.param(lambda served, stream: served.reset_stream(stream, ErrorCodes.REFUSED_STREAM), 2, id="stream refused"),
-        pytest.param(lambda served, stream: served.reset_stream(stream, ErrorCodes.INTERNAL_ERROR), 1, id="stream broken"),
-        pytest.param(lambda served, _: served.close_connection(last_stream_id=0), 2, id="connection ended before"),
-        pytest.param(lambda served, stream: served.close_connection(last_stream_id=stream), 1, id="connection ended in it"),
+        pytest.param(lambda served, stream: served.reset_stream(stream, REFUSED), 2, "failures", id="stream refused"),
+        pytest.param(lambda served, stream: served.reset_stream(stream, BROKEN), 1, "failures", id="stream broken"),
+        pytest.param(lambda served, stream: served.reset_stream(stream, CALM), 1, "answered_429", id="stream throttled"),
+        pytest.param(lambda served, _: served.close_connection(last_stream_id=0), 2, "failures", id="connection ended before"),
+        pytest.param(lambda served, at: served.close_connection(last_stream_id=at), 1, "failures", id="connection ended in it"),
+        pytest.param(lambda served, at: served.close_connection(CALM, None, at), 1, "answered_429", id="connection throttled"),
     ],
 )
-def test_a_post_that_the_server_says_it_did_not_process_is_sent_again(
-    library: ModuleType, end: Callable[[H2Connection, int], None], attempts: int
+def test_a_post_that_the_server_says_it_did_not_process_is_sent_again_and_enhance_your_calm_is_a_429(
+    library: ModuleType, end: Callable[[H2Connection, int], None], attempts: int, counter: str
 ) -> None:
     bodies: list[bytes] = []
 
@@ -137,4 +140,7 @@ def test_a_post_that_the_server_says_it_did_not_process_is_sent_again(
             client.post("/", content=b"once")
 
         assert [b"once"] * attempts == bodies
-        assert (attempts, 1) == ((counters := governor.statistics().counters).requests, counters.failures)
+        counters = governor.statistics().counters
+        assert (attempts, 1) == (counters.requests, getattr(counters, counter))
+        answer = governor.try_permit("w", "GET")
+        assert (counter == "answered_429") == (isinstance(answer, Denied) and answer.reason is Reason.COOLDOWN)
