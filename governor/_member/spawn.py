@@ -33,6 +33,8 @@ class Spawner:
         self._time = time
         self._pid: int | None = None
         self._next_at = 0.0
+        #: The last warning, which is not repeated with each attempt.
+        self._warned = ""
 
     def missing(self) -> bool:
         """Nothing listens. True if a daemon is being started, so that there is something to wait for."""
@@ -58,13 +60,15 @@ class Spawner:
             if os.waitstatus_to_exitcode(status):
                 from shlex import join  # Nearly no process needs it.
 
-                _log.warning("The daemon could not be started; `%s` says why.", join(self._command()))
+                self._warn(f"The daemon could not be started; `{join(self._command())}` says why.")
+            else:
+                self._warned = ""
 
     def _start(self) -> None:
         if not sys.executable:
             return
         if find_spec("uvicorn") is None:
-            _log.warning("The daemon could not be started: %s.", missing("daemon", ModuleNotFoundError(name="uvicorn")))
+            self._warn(f"The daemon could not be started: {missing('daemon', ModuleNotFoundError(name='uvicorn'))}.")
             return
         nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
         command = self._command()
@@ -74,7 +78,12 @@ class Spawner:
             except NotImplementedError:  # The C library of this system starts no session: a group of its own will do.
                 self._pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=nowhere, setpgroup=0)
         except OSError as error:
-            _log.warning("The daemon could not be started: %s.", error.strerror)
+            self._warn(f"The daemon could not be started: {error.strerror}.")
+
+    def _warn(self, warning: str) -> None:
+        if warning != self._warned:
+            self._warned = warning
+            _log.warning("%s", warning)
 
     def _command(self) -> list[str]:
         idle = str(to_seconds(self._config.machine.spawn_idle))
