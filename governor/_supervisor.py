@@ -231,7 +231,7 @@ class Supervisor:
         before, self.config = self.config, config
         self._builder.reconfigure(config)
         self._watch.reconfigure(config.global_)
-        self._watch.budgets.reconfigure(_budgets(config))
+        self._watch.budgets.reconfigure(_budgets(config), self.clock())
         self.sharing.reconfigure()
         for scope, actor in list(self._scopes.actors.items()):
             if self._builder.concerns(before, scope):

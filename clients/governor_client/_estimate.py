@@ -3,22 +3,27 @@
 The input is estimated as a quarter of the bytes of a JSON body; data in base64, such as an image, counts as `PER_FILE` tokens.
 Long text without blanks, such as a sequence of DNA, is no file: base64 has capitals, small letters and digits.
 The output is what the request allows at most (`max_tokens` and its kin, times `n`), or `UNSAID_OUTPUT` if a request for text
-does not say. A body that is not JSON, or that is read while it is sent, counts nothing.
+does not say. A body that is not JSON, or that is read while it is sent, counts nothing; neither does a request that only has
+tokens counted.
 """
 
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from math import ceil
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from governor_client._request import Request
+from governor_client._usage import MAX_TOKENS
 
 #: Tokens of a file in the body, such as an image.
 PER_FILE: Final = 1_000
 #: Tokens of the output of a request for text that sets no maximum.
 UNSAID_OUTPUT: Final = 1_000
 _BYTES_PER_TOKEN: Final = 4
+#: Ends of paths whose requests ask only how many tokens another request would have: Anthropic, Gemini, Bedrock and OpenAI.
+_COUNTING: Final = ("/count_tokens", ":countTokens", "/count-tokens", "/responses/input_tokens")
 #: Base64 without a line break; most text has blanks.
 _FILE: Final = re.compile(rb"[A-Za-z0-9+/_=-]{2048,}+")
 #: What base64 of this length has, unless the file is the same byte again and again.
@@ -41,26 +46,19 @@ Estimator = Callable[[Request], Estimate]
 _NOTHING: Final = msgspec.Raw()
 
 
-class _Generation(msgspec.Struct, rename="camel"):
-    max_output_tokens: int | None = None
-    candidate_count: int | None = None
-
-
-class _Inference(msgspec.Struct, rename="camel"):
-    max_tokens: int | None = None
-
-
 class _Body(msgspec.Struct):
-    """What is read of a body; all else is skipped."""
+    """What is read of a body; all else is skipped. What has another type than APIs say is as good as not there."""
 
-    model: str | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    max_output_tokens: int | None = None
-    max_tokens_to_sample: int | None = None
-    n: int | None = None
-    generation: _Generation | None = msgspec.field(default=None, name="generationConfig")
-    inference: _Inference | None = msgspec.field(default=None, name="inferenceConfig")
+    model: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    max_tokens_to_sample: Any = None
+    n: Any = None
+    #: Gemini takes both spellings.
+    generation: Any = msgspec.field(default=None, name="generationConfig")
+    generation_config: Any = None
+    inference: Any = msgspec.field(default=None, name="inferenceConfig")
     messages: msgspec.Raw = _NOTHING
     prompt: msgspec.Raw = _NOTHING
     contents: msgspec.Raw = _NOTHING
@@ -75,12 +73,15 @@ def estimate(request: Request) -> Estimate:
     body = request.body
     if body is None:
         return Estimate(0, 0)
+    if request.path.endswith(_COUNTING):
+        return Estimate(0, 0)
     try:
         said = _read.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         # Not JSON, or other JSON than that of an API for models.
         return Estimate(_tokens(body) if body.lstrip()[:1] in (b"{", b"[") else 0, 0)
-    return Estimate(_tokens(body), _output(said, request.path), said.model or _model_of(request.path))
+    model = said.model if isinstance(said.model, str) and said.model else _model_of(request.path)
+    return Estimate(_tokens(body), _output(said, request.path), model)
 
 
 def _tokens(body: bytes) -> int:
@@ -93,21 +94,29 @@ def _tokens(body: bytes) -> int:
 
 
 def _output(said: _Body, path: str) -> int:
-    generation, inference = said.generation, said.inference
+    generation = said.generation or said.generation_config
     allowed = (
         said.max_completion_tokens,
         said.max_tokens,
         said.max_output_tokens,
         said.max_tokens_to_sample,
-        None if generation is None else generation.max_output_tokens,
-        None if inference is None else inference.max_tokens,
+        *_inside(generation, "maxOutputTokens", "max_output_tokens"),
+        *_inside(said.inference, "maxTokens"),
     )
-    most = next((amount for amount in allowed if amount is not None), None)
+    most = next((amount for amount in map(_amount, allowed) if amount is not None), None)
     if most is None:
         texts = (said.messages, said.prompt, said.contents, said.instructions)
         most = UNSAID_OUTPUT if any(map(bytes, texts)) or path.endswith("/responses") else 0
-    answers = said.n or (generation.candidate_count if generation is not None else None) or 1
-    return max(0, most) * max(1, answers)
+    answers = next(filter(None, map(_amount, (said.n, *_inside(generation, "candidateCount", "candidate_count")))), 1)
+    return min(most * answers, MAX_TOKENS)
+
+
+def _inside(table: Any, *names: str) -> tuple[Any, ...]:
+    return tuple([table.get(name) for name in names]) if isinstance(table, dict) else ()
+
+
+def _amount(value: Any) -> int | None:
+    return ceil(min(value, MAX_TOKENS)) if type(value) in (int, float) and value >= 0 else None
 
 
 def _model_of(path: str) -> str | None:

@@ -66,10 +66,11 @@ class Known(NamedTuple):
 class Charged:
     """The units that calls of one provider are charged, by method and label, under the settings in force."""
 
-    __slots__ = ("_provider", "known")
+    __slots__ = ("_provider", "_warned", "known")
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
+        self._warned = False
         #: What has been found.
         self.known = Known(None, set(), {})
 
@@ -83,6 +84,12 @@ class Charged:
         if not units:
             return None
         estimated = _estimate(self._provider, request)
+        if "usd" in units and not (config.prices or self._warned):
+            self._warned = True
+            _log.warning(
+                "A budget counts usd, and the settings have no [prices]: calls to %s through an adapter spend none of it.",
+                self._provider,
+            )
         price = config.price_of(estimated.model) if "usd" in units else None
         reserved = config.for_provider(self._provider).tokens_counted == "reserved"
         return Meter(units, estimated, price, reserved=reserved)
@@ -160,7 +167,7 @@ class Meter:
         if 300 <= status < 500 and status != 408:
             attempt.settle(self._amounts(Usage(0, 0, 0, 0)))
             return None
-        kind = headers.get("content-type") or ""
+        kind = (headers.get("content-type") or "").lower()
         if status >= 300 or ("json" not in kind and "event-stream" not in kind):
             return None
         return _Reading(self, attempt, UsageReader(sse="event-stream" in kind))

@@ -7,6 +7,7 @@ model has said. The time is linear in the body; the memory is bounded: a part of
 
 import re
 from collections.abc import Mapping
+from math import ceil
 from typing import Final, NamedTuple, final
 
 import msgspec
@@ -45,12 +46,16 @@ _DEPTH: Final = max(map(len, _PLACES))
 _INPUTS: Final = ("prompt_tokens", "input_tokens", "promptTokenCount", "inputTokens")
 _OUTPUTS: Final = ("completion_tokens", "output_tokens", "outputTokens", "candidatesTokenCount")
 _TOTALS: Final = ("total_tokens", "totalTokenCount", "totalTokens")
-_CACHES: Final = ("cached_tokens", "cachedContentTokenCount", "cache_read_input_tokens", "cache_creation_input_tokens")
-_NAMES: Final = frozenset({*_INPUTS, *_OUTPUTS, *_TOTALS, *_CACHES})
+#: Input that was read from a cache, as a part of the input; and input that was read from a cache, or written to it, beside the
+#: input, as Anthropic and Bedrock say it.
+_CACHED: Final = ("cached_tokens", "cachedContentTokenCount", "prompt_cache_hit_tokens")
+_CACHE_READS: Final = ("cache_read_input_tokens", "cacheReadInputTokens")
+_CACHE_WRITES: Final = ("cache_creation_input_tokens", "cacheWriteInputTokens")
+_NAMES: Final = frozenset({*_INPUTS, *_OUTPUTS, *_TOTALS, *_CACHED, *_CACHE_READS, *_CACHE_WRITES})
 #: Objects inside of it that have further amounts.
 _INNER: Final = frozenset({"prompt_tokens_details", "input_tokens_details", "tokens"})
 #: A larger amount is no number of tokens.
-_MAX_TOKENS: Final = 10**12
+MAX_TOKENS: Final = 10**9
 
 
 class Usage(NamedTuple):
@@ -123,21 +128,26 @@ class UsageReader:
 
     @property
     def usage(self) -> Usage | None:
-        """What the body has said; None if that is nothing."""
-        said = self._said
-        taken = next((said[name] for name in _INPUTS if name in said), None)
-        output = next((said[name] for name in _OUTPUTS if name in said), None)
-        total = next((said[name] for name in _TOTALS if name in said), None)
-        if total is not None and taken is not None and (output is None or "promptTokenCount" in said):
-            output = max(output or 0, total - taken)  # Gemini counts thoughts and tools apart.
+        """What the body has said; None if that is nothing.
+
+        What a total has beyond the input is output: Gemini, xAI and others count what a model thinks in the total alone.
+        """
+        taken, output, total = self._first(_INPUTS), self._first(_OUTPUTS), self._first(_TOTALS)
         if taken is None and output is None and total is None:
             return None
-        taken, output = taken or 0 if output is not None or taken is not None else total or 0, output or 0
-        if "cache_read_input_tokens" in said or "cache_creation_input_tokens" in said:
-            counted = taken + said.get("cache_creation_input_tokens", 0)
-            return Usage(counted, output, said.get("cache_read_input_tokens", 0), counted)
-        cached = min(taken, said.get("cached_tokens", said.get("cachedContentTokenCount", 0)))
-        return Usage(taken - cached, output, cached, taken)
+        if taken is None and output is None:
+            taken = total
+        taken, output = taken or 0, output or 0
+        read, written = self._first(_CACHE_READS), self._first(_CACHE_WRITES)
+        if "prompt_tokens" in self._said or (read is None and written is None):
+            # All of it is part of the input, although some gateways say it in both ways.
+            cached = min(taken, self._first(_CACHED) or 0)
+            return Usage(taken - cached, max(output, (total or 0) - taken), cached, taken)
+        read, counted = read or 0, taken + (written or 0)
+        return Usage(counted, max(output, (total or 0) - counted - read), read, counted)
+
+    def _first(self, names: tuple[str, ...]) -> int | None:
+        return next((self._said[name] for name in names if name in self._said), None)
 
     # JSON.
 
@@ -225,7 +235,7 @@ class UsageReader:
 
     def _merge(self, said: Mapping[str, object]) -> None:
         for name, value in said.items():
-            if name in _NAMES and type(value) is int and 0 <= value <= _MAX_TOKENS:
-                self._said[name] = value
+            if name in _NAMES and isinstance(value, (int, float)) and value is not True and 0 <= value <= MAX_TOKENS:
+                self._said[name] = ceil(value)
             elif name in _INNER and isinstance(value, dict):
                 self._merge(value)

@@ -8,9 +8,10 @@ from typing import Annotated, Final, Self
 import msgspec
 
 from governor._callers import check_label
-from governor._units import MAX_DURATION
+from governor._units import MAX_DURATION, MICROSECOND
 from governor.config.mistakes import Mistakes
 from governor.errors import ConfigError
+from governor.policies._checks import MAX_AMOUNT
 from governor.policies._rate_text import parse_rate
 from governor.policies.budget import USD, Budget, BudgetLimit
 
@@ -124,11 +125,19 @@ def _limit(unit: str, text: str | None) -> BudgetLimit | None:
         rate = parse_rate(f"{amount.strip()} per {period.strip()} strict") if per else None
     except ConfigError:
         rate = None
-    if rate is None or rate.unit != "requests" or rate.period > MAX_DURATION:
+    if rate is None or rate.unit != "requests":
         raise ConfigError(unit, text, f"{AMOUNT_FORMS}, or 'off'")
+    if not MICROSECOND <= rate.period <= MAX_DURATION:
+        raise ConfigError(unit, text, f"an amount in a duration from {MICROSECOND} to {MAX_DURATION}")
     whole, rest = divmod(rate.amount * (_MILLION if unit == USD else 1), rate.parts)
-    if rest or whole < 1:
-        raise ConfigError(unit, text, "an amount of at least 1, in whole numbers; of dollars with at most 6 decimals")
+    if rest or not 1 <= whole <= MAX_AMOUNT:
+        raise ConfigError(
+            unit,
+            text,
+            "dollars from 0.000001 to 1000000, with at most 6 decimals"
+            if unit == USD
+            else f"a whole number from 1 to {MAX_AMOUNT}",
+        )
     return BudgetLimit(unit, whole, rate.period)
 
 

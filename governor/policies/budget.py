@@ -124,10 +124,12 @@ class BudgetState(msgspec.Struct, frozen=True):
 class BudgetPolicy:
     """The state machine of one budget: an account for each label, or one for all."""
 
-    __slots__ = ("_accounts", "_lost", "_shared", "_sweep_at", "parameters")
+    __slots__ = ("_accounts", "_lost", "_shared", "_since", "_sweep_at", "parameters")
 
-    def __init__(self, parameters: Budget) -> None:
+    def __init__(self, parameters: Budget, since: int = 0) -> None:
         self.parameters = parameters
+        #: Of each limit, since when it is in force: what was granted before spent nothing of it.
+        self._since = [since] * len(parameters.limits)
         self._accounts: dict[str, tuple[_Window, ...]] = {}
         # What any account may have used, so that one that is opened begins with it.
         self._lost = tuple(_Window(limit.per) for limit in parameters.limits)
@@ -146,23 +148,17 @@ class BudgetPolicy:
 
     def commit(self, now: Instant, label: str, request: Request) -> None:
         """Spends a request."""
-        account = self._account(now, label)
-        if account is not self._shared:
-            self._accounts[label] = account
-        for window, limit in zip(account, self.parameters.limits, strict=True):
+        for window, limit in zip(self._opened(now, label), self.parameters.limits, strict=True):
             window.add(now, _amount(request, limit.unit))
 
     def refund(self, now: Instant, granted_at: Instant, label: str, request: Request) -> None:
         """Returns what a request spent that was never made."""
-        account = self._accounts.get(label, self._shared)
-        for window, limit in zip(account, self.parameters.limits, strict=True):
-            window.remove(granted_at, _amount(request, limit.unit))
+        self.settle(now, granted_at, label, request, {limit.unit: 0 for limit in self.parameters.limits})
 
     def settle(self, now: Instant, granted_at: Instant, label: str, request: Request, used: Mapping[str, int]) -> None:
-        """Corrects what a request spent that used these amounts."""
-        account = self._accounts.get(label, self._shared)
-        for window, limit in zip(account, self.parameters.limits, strict=True):
-            if limit.unit in used:
+        """Corrects what a request spent that used these amounts. Nothing if the budget is younger than the grant."""
+        for window, limit, since in zip(self._opened(now, label), self.parameters.limits, self._since, strict=True):
+            if limit.unit in used and granted_at >= since:
                 change = used[limit.unit] - _amount(request, limit.unit)
                 if change > 0:
                     window.add(now, change)
@@ -183,6 +179,9 @@ class BudgetPolicy:
         if self.parameters.each != before.parameters.each:
             return
         units = {limit.unit: place for place, limit in enumerate(before.parameters.limits)}
+        for place, limit in enumerate(self.parameters.limits):
+            if limit.unit in units:
+                self._since[place] = before._since[units[limit.unit]]
         for label, account in before._accounts.items():
             self._go_on(self._accounts.setdefault(label, self._open()), account, units)
         self._go_on(self._shared, before._shared, units)
@@ -232,6 +231,13 @@ class BudgetPolicy:
             if limit.unit in units:
                 window.carry_over(before[units[limit.unit]])
 
+    def _opened(self, now: Instant, label: str) -> tuple[_Window, ...]:
+        """The account of a label, which is open from now on."""
+        account = self._account(now, label)
+        if account is not self._shared:
+            self._accounts[label] = account
+        return account
+
     def _account(self, now: Instant, label: str) -> tuple[_Window, ...]:
         if not self.parameters.each:
             return self._shared
@@ -280,9 +286,9 @@ class Budgets:
         self.units: frozenset[str] = frozenset()
         self.reconfigure(budgets)
 
-    def reconfigure(self, budgets: Mapping[str, Budget]) -> None:
+    def reconfigure(self, budgets: Mapping[str, Budget], now: int = 0) -> None:
         """Other budgets from now on. What was used under a name counts on."""
-        before, self._policies = self._policies, {name: BudgetPolicy(budget) for name, budget in budgets.items()}
+        before, self._policies = self._policies, {name: BudgetPolicy(budget, now) for name, budget in budgets.items()}
         self._covering.clear()
         self.units = frozenset(limit.unit for budget in budgets.values() for limit in budget.limits)
         for name, policy in self._policies.items():

@@ -128,6 +128,21 @@ def test_a_use_counts_to_the_last_tick_of_its_window_and_is_refunded_as_far_as_i
     assert later + PER == budgets.earliest(later, "a", request)
 
 
+def test_a_call_from_before_a_budget_neither_spends_it_nor_gives_it_anything_back() -> None:
+    limit, request = BudgetLimit("tokens", 10, Duration(PER)), Request(1, {"tokens": 4})
+    budgets = Budgets({"old": Budget(("*",), (limit,))})
+    budgets.commit(Instant(0), "a", request)
+    budgets.reconfigure({"old": Budget(("*",), (limit,)), "new": Budget(("*",), (limit, BudgetLimit("usd", 9, limit.per)))}, 1)
+    budgets.commit(Instant(1), "a", request)
+    budgets.settle(Instant(2), Instant(0), "a", request, {"tokens": 9, "usd": 7})
+    budgets.refund(Instant(2), Instant(0), "a", request)
+    old, new = (policy.used(Instant(2)) for _, policy in budgets.policies())
+
+    assert ({"a": (9,)}, {"a": (4, 0)}) == (old, new)
+    # Nor does it open the account that labels share for want of their own, on whose account another label would wait.
+    assert 2 == budgets.earliest(Instant(2), "b", Request(1, {"tokens": 10}))
+
+
 def test_a_label_that_shares_an_account_does_not_begin_anew_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_LABELS", 1)
     day = 86_400_000_000

@@ -60,6 +60,45 @@ def test_a_usage_is_read_wherever_the_body_is_cut_and_whatever_the_model_says(
     assert [expected] * 3 == [read(stream, cuts, sse=True) for stream in streams]
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135}, Usage(32, 103, 0, 32)),  # xAI thinks in the total.
+        ({"tokens": {"input_tokens": 71.0, "output_tokens": 7.0}}, Usage(71, 7, 0, 71)),  # Cohere, whose numbers are doubles.
+        (
+            {
+                "inputTokens": 4,
+                "outputTokens": 51,
+                "totalTokens": 1579,
+                "cacheReadInputTokens": 1024,
+                "cacheWriteInputTokens": 500,
+            },
+            Usage(504, 51, 1024, 504),
+        ),
+        (
+            {"input_tokens": 9, "output_tokens": 7, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 600},
+            Usage(29, 7, 600, 29),
+        ),
+        # LiteLLM, for a model of Anthropic.
+        (
+            {
+                "prompt_tokens": 629,
+                "completion_tokens": 7,
+                "total_tokens": 636,
+                "prompt_tokens_details": {"cached_tokens": 600},
+                "cache_creation_input_tokens": 20,
+                "cache_read_input_tokens": 600,
+            },
+            Usage(29, 7, 600, 629),
+        ),
+        ({"prompt_tokens": 90, "completion_tokens": 7, "prompt_cache_hit_tokens": 60}, Usage(30, 7, 60, 90)),  # DeepSeek
+        ({"prompt_tokens": 10**10, "total_tokens": True}, None),
+    ],
+)
+def test_thoughts_and_caches_count_as_each_provider_says_them(said: dict[str, object], expected: Usage | None) -> None:
+    assert expected == read(json.dumps({"usage": said}).encode(), [], sse=False)
+
+
 PART = st.binary(max_size=40) | st.sampled_from([b'{"usage":', b"data: ", b'{"', b"\\", b"\n", b"]", b"9" * 5000])
 
 
@@ -101,12 +140,18 @@ def test_the_output_that_a_request_allows_counts_and_a_file_counts_as_one() -> N
         {"max_tokens": 5, "messages": [{"image": b64encode(bytes(range(256)) * 1_200).decode()}]},
         {"model": "e", "input": "text"},
         {"model": "m", "messages": []},
+        {"model": 7, "max_tokens": 6.0, "n": "2", "messages": []},
+        {"generationConfig": {"max_output_tokens": 9, "candidate_count": 2}, "contents": []},  # LiteLLM
+        {"max_tokens": "no number", "generationConfig": [], "messages": []},
+        {"max_tokens": 10**30, "n": 9, "messages": []},
     ]
     read = Reading(body=lambda original: json.dumps(original).encode())
     estimates = [estimate(Request("POST", "h", "/v1", {}, original=body, reading=read)) for body in bodies]
 
-    assert [14, 9, 5, 0, 1000] == [each.output for each in estimates]
+    assert [14, 9, 5, 0, 1000, 6, 18, 1000, 10**9] == [each.output for each in estimates]
     assert Estimate(1012, 5) == estimates[2]
+    # It only asks how many tokens another request would have.
+    assert Estimate(0, 0) == estimate(Request("POST", "h", "/v1/messages/count_tokens", {}, original=bodies[0], reading=read))
 
 
 @pytest.mark.parametrize("letters", ["word", "ACGT", "0123456789", "WordWORD", "abc123"])

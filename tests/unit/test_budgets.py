@@ -105,6 +105,9 @@ def test_leases_do_not_lead_around_a_budget() -> None:
         ({"tokens": "5"}, "budget.a.tokens is '5'; expected text such as '2000000 per day'"),
         ({"tokens": 5}, "budget.a.tokens is 5; expected text such as '2000000 per day'"),
         ({"usd": "0.0000001 per day"}, "at most 6 decimals"),
+        ({"usd": "1000001 per day"}, "expected dollars from 0.000001 to 1000000"),
+        ({"tokens": "1000000000001 per day"}, "expected a whole number from 1 to 1000000000000"),
+        ({"tokens": "5 per 0s"}, "expected an amount in a duration from 1us to 366d"),
         ({"token": "5 per day"}, "did you mean 'tokens'"),
         ({"labels": [""]}, r"budget.a.labels\[0\] is ''"),
     ],
@@ -123,6 +126,20 @@ def test_what_is_no_amount_of_dollars_is_a_mistake(amount: Any) -> None:
 def _use(governor: Governor, label: str, unit: str) -> tuple[float, float, float]:
     use = governor.statistics().budgets["agents"].labels[label][unit]
     return use.used, use.left, use.per
+
+
+async def test_dollars_without_prices_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    said = {"outbound": {"default": {"limits": []}}, "budget": {"agent": {"usd": "1 per day"}}}
+    answers = httpx2.MockTransport(lambda _: httpx2.Response(200))
+    async with Governor(Config.from_mapping(said)) as governor:
+        transport = AsyncGovernedTransport("openai", governor=governor, transport=answers)
+        async with httpx2.AsyncClient(transport=transport, base_url="https://api.example") as client:
+            for caller in ("other", "agent", "agent"):
+                with package.caller(caller):
+                    await client.get(f"/{caller}")
+                    assert ("no [prices]" in caplog.text) == (caller == "agent")
+
+    assert 1 == len(caplog.records)
 
 
 async def test_calls_through_an_adapter_are_priced_by_their_model_and_settled() -> None:
