@@ -67,9 +67,7 @@ def _run(words: list[str]) -> int:
     try:
         if command in _OTHERS:
             return _OTHERS[command](rest)
-        program = parser()
-        _suggest(program, command)
-        said = program.parse_args(words)
+        said = parser().parse_args(words)
         run: Callable[[argparse.Namespace], int] = said.run
         return run(said)
     except ModuleNotFoundError as missing:
@@ -84,8 +82,9 @@ def parser(*, complete: bool = False) -> argparse.ArgumentParser:
     """The parser of the program. `complete` adds the options of `serve`, `status` and `ctl`, which parse their own."""
     # Imported here: what only prints the version, serves, or asks a daemon needs none of them.
     from governor.cli import check, completion, init, presets, schema
+    from governor.command_line import Parser
 
-    program = argparse.ArgumentParser(prog="governor", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    program = Parser(prog="governor", description=_DESCRIPTION, epilog=_EPILOG)
     program.add_argument("--version", action="version", version=_version(), help="print the version")
     commands = program.add_subparsers(required=True, metavar="COMMAND", title="commands")
     check.add_to(commands)
@@ -99,15 +98,6 @@ def parser(*, complete: bool = False) -> argparse.ArgumentParser:
     completion.add_to(commands, lambda: parser(complete=True))
     commands.add_parser("demo", add_help=False, help="say where the demo is")
     return program
-
-
-def _suggest(program: argparse.ArgumentParser, command: str) -> None:
-    """Exits with the command that is meant, if one is similar to an unknown one; else argparse lists all of them."""
-    from governor.config.mistakes import near_miss
-
-    near = None if command in _NAMES or command.startswith("-") else near_miss(command, _NAMES)
-    if near:
-        program.error(f"unknown command {command!r}; did you mean {near!r}?")
 
 
 def _version() -> str:
@@ -163,5 +153,3 @@ _OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "serve": _serve,
     "status": _status,
 }
-#: All commands.
-_NAMES: Final = ("check", "completion", "init", "presets", "schema", *_OTHERS)

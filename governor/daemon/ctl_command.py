@@ -15,6 +15,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import msgspec
 
 from governor import ConfigError, GovernorError
+from governor.command_line import Parser
 from governor.config import parse_duration
 from governor.daemon.offers import CLOSE, OPEN, RESET, RESUME
 from governor.daemon.options import ADMIN_TOKEN
@@ -125,16 +126,16 @@ def _span(text: str) -> str:
 
 def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     """The parser of the command; without `--help` where it is part of another one."""
-    parser = argparse.ArgumentParser(prog="governor ctl", description=_DESCRIPTION, allow_abbrev=False, add_help=add_help)
+    parser = Parser(prog="governor ctl", description=_DESCRIPTION, add_help=add_help)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command", title="commands")
-    http = argparse.ArgumentParser(add_help=False)
+    http = Parser(add_help=False)
     add_either(http)
     http.add_argument(
         "--token",
         metavar="TOKEN",
         help=f"the admin token, for the URL; better set in {ADMIN_TOKEN}, as other users can read command lines",
     )
-    close = commands.add_parser("close", parents=[http], allow_abbrev=False, help="let no call through for some time")
+    close = commands.add_parser("close", parents=[http], help="let no call through for some time")
     close.add_argument("name", metavar="NAME", help="a scope or a provider")
     close.add_argument(
         "--for",
@@ -145,22 +146,15 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
         help="for how long, such as 90s or 4h (%(default)s)",
     )
     close.set_defaults(path=CLOSE, done="{name} is closed for {span}.")
-    opened = commands.add_parser("open", parents=[http], allow_abbrev=False, help="end that, and close the circuit breakers")
+    opened = commands.add_parser("open", parents=[http], help="end that, and close the circuit breakers")
     opened.add_argument("name", metavar="NAME", help="a scope or a provider")
     opened.set_defaults(path=OPEN, span="", done="{name} is open.")
-    reset = commands.add_parser(
-        "reset",
-        parents=[http],
-        allow_abbrev=False,
-        help="open, and forget what the server has said and rejected",
-    )
+    reset = commands.add_parser("reset", parents=[http], help="open, and forget what the server has said and rejected")
     reset.add_argument("name", metavar="NAME", help="a scope or a provider")
     reset.set_defaults(path=RESET, span="", done="{name} is reset.")
-    resume = commands.add_parser("resume", parents=[http], allow_abbrev=False, help="end degraded mode")
+    resume = commands.add_parser("resume", parents=[http], help="end degraded mode")
     resume.set_defaults(path=RESUME, name="", span="", done="Degraded mode is ended.")
-    recall = commands.add_parser(
-        "recall", allow_abbrev=False, help="recall what a process has been granted ahead; over the socket only"
-    )
+    recall = commands.add_parser("recall", help="recall what a process has been granted ahead; over the socket only")
     recall.add_argument("name", metavar="PROCESS", help="the number of a process, or a name, for all processes of that name")
     add_socket(recall)
     recall.set_defaults(path=None, span="", url=None, token=None, done="{permits} of {processes} are recalled.")

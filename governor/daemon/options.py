@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from governor import ConfigError
+from governor.command_line import Parser
 from governor.daemon.actions import check_token
 from governor.daemon.host_check import LOOPBACK_NAMES
 
@@ -68,7 +69,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
 def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     """The parser of the command. `add_help` is false where it is the parent of another parser."""
-    parser = argparse.ArgumentParser(prog="governor serve", description=_DESCRIPTION, allow_abbrev=False, add_help=add_help)
+    parser = Parser(prog="governor serve", description=_DESCRIPTION, add_help=add_help)
     parser.add_argument(
         "--config", metavar="FILE", help="the policy file; the default is the file that GOVERNOR_CONFIG names, if any"
     )

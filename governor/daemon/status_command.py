@@ -17,6 +17,7 @@ import msgspec
 
 from governor import GovernorError, Statistics
 from governor.clock import wall_clock
+from governor.command_line import Parser
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.daemon.reach import URL, add_either, socket_of
@@ -212,7 +213,7 @@ def _print_json(body: bytes) -> None:
 
 def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     """The parser of the command; without `--help` where it is part of another one."""
-    parser = argparse.ArgumentParser(prog="governor status", description=_DESCRIPTION, allow_abbrev=False, add_help=add_help)
+    parser = Parser(prog="governor status", description=_DESCRIPTION, add_help=add_help)
     parser.add_argument("--watch", action="store_true", help="refresh every second, until Ctrl-C")
     parser.add_argument(
         "--json", action="store_true", help="print the status document, for scripts; with --watch, one per line"

@@ -68,6 +68,12 @@ def test_the_arguments_are_those_of_the_process_unless_given(
         (["-x"], "required: COMMAND"),
         (["weather"], "(choose from "),
         (["check", "a", "b"], "unrecognized arguments: b"),
+        (["check", "--al"], "unrecognized arguments: --al; did you mean '--all'?"),
+        (["--verion"], "unknown option '--verion'; did you mean '--version'?"),
+        (["serve", "--prot=80"], "unrecognized arguments: --prot=80; did you mean '--port'?"),
+        (["ctl", "rest", "github"], "governor ctl: error: unknown command 'rest'; did you mean 'reset'?"),
+        (["ctl", "close", "github", "--fro", "5m"], "unrecognized arguments: --fro 5m; did you mean '--for'?"),
+        (["ctl", "--socket", "x", "close", "github"], "--socket comes before the command; write the options"),
         *(
             ([f"{command}x", "--watch"], f"unknown command '{command}x'; did you mean '{command}'?\n")
             for command in ("check", "completion", "ctl", "demo", "init", "presets", "schema", "serve", "status")
