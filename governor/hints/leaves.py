@@ -48,9 +48,9 @@ def _leaves(document: object) -> Iterator[Leaf]:
     while left and found < MAX_LEAVES:
         name, value, of = left.pop()
         if isinstance(value, dict):
-            left.extend([(key, one, value) for key, one in value.items()][:MAX_LEAVES][::-1])
+            left.extend([(key, one, value) for key, one in value.items()][MAX_LEAVES - 1 :: -1])
         elif isinstance(value, list):
-            left.extend([(name, one, of) for one in value[:MAX_LEAVES][::-1]])
+            left.extend([(name, one, of) for one in value[MAX_LEAVES - 1 :: -1]])
         elif not isinstance(value, str):
             found += 1
             yield Leaf(letters(name), value, of, "", False)

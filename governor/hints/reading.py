@@ -308,6 +308,8 @@ class _Answer:
             for source in self._dialect.waits:
                 if source[0] == "$":
                     longest = max(longest, self._latest(source, SECOND))
+            if self._status >= 500 or self._status == _TOO_LARGE:
+                longest = max(longest, _reading_wording().retry_of(self._body.leaves(), self._clock))
         return longest
 
     def _wait(self, form: Form) -> int:
@@ -363,6 +365,8 @@ _THROTTLED: Final = Severity.THROTTLED
 _MAX_STATED: Final = 2_048
 #: Statuses about a resource.
 _OF_A_RESOURCE: Final = frozenset({404, 405, 409, 410, 415})
+#: A status that the standard lets have a `Retry-After`, as those of the server: older gateways deny calls with it.
+_TOO_LARGE: Final = 413
 #: Headers that say the code of an error.
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-error", "x-mashery-error-code")
 #: What Envoy adds to its denials, whose status can be set.

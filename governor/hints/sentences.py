@@ -19,7 +19,8 @@ _SAID: Final = pattern(
     r"|reached (?:its|the|their|your) (?:(?!pull|merge|friend)\w+ )?(?:rate|requests?|api|calls?|query|api usage) limit"
     r"|reached (?:its|the|their|your) per.(?:second|minute|hour|day) limit|exceeded the number of times [^.]{0,40} called"
     r"|must wait (?:\w+ ){0,3}[0-9]{1,6} (?:second|minute|hour)|wait [0-9]{1,6} (?:second|minute)s? between"
-    r"|try again (?:in|after) [0-9]{1,6} ?(?:s|seconds?|minutes?|hours?)\b|throttling your request"
+    r"|try again (?:in|after) [0-9]{1,6} ?(?:ms|s|seconds?|minutes?|hours?)\b|throttling your request"
+    r"|rate of (?:requests|calls) (?:has been |was |is )?exceeded"
     r"|(?:rate|requests?|calls?|api|throttle|concurrent access)[ -]?limits? (?:\([^)]{0,40}\) |'?[0-9]{1,9}'? )?"
     r"(?:per \w+ |has |have |was |is |are |been )*"
     r"(?:exceed|reached|hit|met|triggered)"
@@ -36,6 +37,7 @@ _SAID: Final = pattern(
     r"|banned until|banned for (?:flood|too many)|temporar(?:y|ily) (?:lockout|locked out|banned)"
     r"|over developer|developer over (?:qps|rate)"
     r"|(?:requests?|calls?|frequency|send(?:ing)?) (?:is |are )?too (?:high|frequent|fast|often)|too frequent\b"
+    r"|(?:visit|call|access|operat|poll|quer)\w{0,5} (?:[\w']+ ){0,3}too (?:often|frequently|fast|quickly)\b"
     r"|(?:request|trigger|access|call) frequency (?:\w+ )?(?:exceed|limit)\w*|exceed\w* (?:\w+ ){0,3}frequency"
     r"|(?<!not )exceed\w* [0-9]{1,9} times (?:per|an?|in [0-9]{1,9}) (?:second|minute|hour|day)"
     r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b|too_many_attempts"
@@ -45,11 +47,12 @@ _SAID_WORDS: Final = (
     *("limit", "exceed", "too many", "wait", "again", "thrott", "usage", "only", "more than", "further calls", "request rate"),
     *("slow down", "ban", "temporar", "developer", " too ", "frequen", "too_many"),
 )
-#: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian.
+#: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian; Polish,
+#: Dutch, Turkish, Ukrainian, Czech, Swedish, Indonesian, Vietnamese.
 _SAID_ELSEWHERE: Final = pattern(
     r"频繁|限流|每(?:秒|分钟|小时|天|日)\w{0,8}(?:最多|最大)\w{0,4}(?:访问|调用|请求)|超(?:过|出)\w{0,12}(?:请求|调用|访问)\w{0,2}次数|请求\w{0,6}暂时禁用"
     r"|(?:请求|调用|访问|并发|频率|次数|查询)(?!\w{0,8}(?:体|大小|长度|参数|文件|内容|数量|页))\w{0,16}(?:超过|超出|超限|上限|过快|过高)"
-    r"|요청이 (?:너무 )?많|초당 [^.]{0,12}초과|(?:요청|호출) ?(?:횟수|한도|건수|수|량)[^.]{0,8}초과"
+    r"|요청이 (?:너무 )?많|초당 [^.]{0,12}초과|(?:요청|호출|처리) ?(?:횟수|한도|건수|수|량)[^.]{0,8}초과"
     r"|(?:リクエスト|アクセス|呼び出し)(?!\w{0,8}(?:サイズ|ボディ|長))\w{0,12}(?:上限|超え|超過|多すぎ)|レート制限|短時間に\w{0,8}アクセス"
     r"|слишком (?:много запросов|част)|превыш\w{0,8} (?:\w+ ){0,3}(?:частот|запросов|обращений|вызовов)"
     r"|zu viele (?:anfragen|versuche|aufrufe)|(?:anfrage|abruf|aufruf)n?limit\w{0,2} (?:überschritten|erreicht)"
@@ -57,11 +60,19 @@ _SAID_ELSEWHERE: Final = pattern(
     r"|demasiad[ao]s (?:solicitudes|peticiones|intentos|llamadas|consultas)"
     r"|muitas (?:requisições|solicitações|tentativas|chamadas)"
     r"|troppe richieste|troppi tentativi"
+    r"|przekroczono (?:\w+ ){0,2}(?:limit|liczb)\w{0,2} [^.]{0,16}(?:żądań|zapytań|wywołań)"
+    r"|zbyt (?:wiele|dużo) (?:żądań|zapytań|prób)"
+    r"|te veel (?:verzoeken|aanvragen|pogingen)|çok fazla (?:istek|deneme)|(?:забагато|занадто багато) (?:запитів|спроб)"
+    r"|příliš mnoho (?:požadavků|dotazů|pokusů)|för många (?:förfrågningar|anrop|försök)"
+    r"|terlalu banyak (?:permintaan|percobaan)|quá nhiều yêu cầu"
     r"|l[ií]mite d[ei] (?:peticiones|solicitudes|consultas|llamadas|requisições|chamadas|requêtes|richieste|chiamate)"
     r"[^.]{0,40} (?:exced|super|alcanz|atingid|ultrapass|dépass|attei|raggiunt)"
 )
 #: Words of those that need no other letters than those of English.
-_SAID_WORDS_ELSEWHERE: Final = ("zu viele", "erreicht", "trop de ", "demasiad", "muitas", "tropp", "limite d")
+_SAID_WORDS_ELSEWHERE: Final = (
+    *("zu viele", "erreicht", "trop de ", "demasiad", "muitas", "tropp", "limite d"),
+    *("przekroczono", "zbyt wiele", "te veel", "terlalu banyak"),
+)
 #: Sentences that say that a number is used up: that of the calls of some time, unless a word near says another thing.
 _SPENT: Final = pattern(
     r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
@@ -75,7 +86,7 @@ _SPENT: Final = pattern(
     r"|over (?:\w+ ){0,2}quota|usage limits? [^.]{0,40}exceeded|out of (?:\w+ ){0,3}quota"
     r"|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
     r"|requests|calls)|(?:hourly|daily|weekly|monthly|minutely|per-minute) (?:\w+ ){0,2}limit [^.]{0,40}(?:exceeded|reached)"
-    r"|(?<!to )(?:exceed|surpass)\w* (?:\w+ ){0,5}(?:quota|api calls"
+    r"|(?<!to )(?:exceed|surpass)\w* (?:[\w-]+ ){0,5}(?:quota|api calls"
     r"|(?:hourly|daily|weekly|monthly) (?:\w+ |(?:\w+ ){1,2}(?:requests?|calls?) )?limit"
     r"|(?:requests|calls|queries) per|(?:maximum|number of|amount of) (?:\w+ ){0,2}(?:requests|calls|queries))"
     r"|(?:number|threshold|amount) (?:of|for) [^.]{0,48}(?:requests|calls|queries)[^.]{0,96}(?:exceeded|reached)"
@@ -94,7 +105,7 @@ _SENTENCE: Final = pattern(
     r"(?:again|regain access|retry|availab(?:le|ility)|resets?|renewed|wait|banned|blocked|locked|throttled|suspended"
     r"|disabled|expires"
     r"|\(in|allowed (?:at|in|after|from)|try after|request (?:this |it )?after|access (?:\w+ ){0,2}after|replenished|timed out"
-    r"|will last|remaining (?:period|time))"
+    r"|will last|remaining (?:period|time)|the next)"
     r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[=]"
     r"(?:(?P<clock>(?:[0-9]{1,3}\.)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
     r"|(?P<date>[0-9]{4}-(?:[0-9]{2}|[a-z]{3})-[0-9]{2}(?:t| (?:at )?)[0-9:.]{5,18}(?:z| ?[+-][0-9]{2}:?[0-9]{2})?"
@@ -116,6 +127,7 @@ _WAIT_WORDS: Final = (
         "remaining",
         "until",
         " of ",
+        "the next",
         "refresh",
         "resume",
         "restored",
@@ -134,16 +146,18 @@ _CAPACITY: Final = pattern(r"(?:messagerate\{capacity=|allowed rate ?: ?)([0-9]{
 #: A wait in the other languages, in a text that says "again" or "wait": "in 20 Sekunden", "через 30 секунд", "30秒后".
 _AGAIN_ELSEWHERE: Final = pattern(
     r"erneut|wieder|wart|réessay|patiente|attend|nuevo|intent|esper|novamente|tente|aguard|riprov|attend|повтор|попроб|подожд|再|等|다시|お待ち"
+    r"|ponownie|opnieuw|tekrar|спроб|zkuste|znovu|försök|coba lagi|thử lại"
 )
 #: Those of these words that need no other letters than those of English.
 _AGAIN_WORDS: Final = (
     *("erneut", "wieder", "wart", "patient", "attend", "nuevo", "intent", "esper", "novamente", "tente", "aguard"),
-    "riprov",
+    *("riprov", "ponownie", "opnieuw", "tekrar", "zkuste", "znovu", "coba lagi"),
 )
 _WAIT_ELSEWHERE: Final = pattern(
-    r"\b(?:in|nach|noch|en|em|por|após|tra|fra|dopo|через|esper[aei]r?|aguard[ae]r?|warten(?: sie)?|подождите)"
-    r"\s([0-9]{1,6})\s?(?:(sekunde|segundo|secondi|секунд)|minuten\b|minut[oi]|минут)"
-    r"|\b(?:dans|après|attende[zr]|patiente[zr])\s([0-9]{1,6})\s?(?:(seconde)|minute)|([0-9]{1,6})\s?(?:(秒|초)|分|분)钟?\s?(?:后|後|之后|以后|후|뒤)"
+    r"\b(?:in|nach|noch|en|em|por|após|tra|fra|dopo|через|esper[aei]r?|aguard[ae]r?|warten(?: sie)?|подождите"
+    r"|po|za|over|om|dalam|sau)"
+    r"\s([0-9]{1,6})\s?(?:(sekund|segundo|second(?!s?\b)|секунд|detik|giây)|minut(?!es?\b)|минут|хвилин|menit|phút)"
+    r"|\b(?:dans|après|attende[zr]|patiente[zr])\s([0-9]{1,6})\s?(?:(seconde)|minute)|([0-9]{1,6})\s?(?:(秒|초|saniye)|分|분|dakika)钟?\s?(?:后|後|之后|以后|후|뒤|sonra)"
 )
 _NEXT_ELSEWHERE: Final = pattern(r"(?:siguiente|próximo|prochaine|nächsten?|prossimo|следующ\w{1,4}|下一) ?(?:minut|分钟)")
 #: A number without a unit is a wait after these words only.

@@ -60,7 +60,7 @@ _MESSAGES: Final = frozenset(
 )
 _ENVELOPES: Final = frozenset({"response", "status", "baseresp", "header", "meta", "error", "errorresponse"})
 _FAILURES: Final = frozenset({"error", "fail", "failed", "failure", "nok", "false"})
-#: Values of an object of which a message is read, and characters of a message that may be a code.
+#: Values of an object that are looked at for one of them, and characters of a message that may be a code.
 _MAX_PARTS: Final = 32
 _MAX_PHRASE: Final = 24
 
@@ -73,11 +73,22 @@ _WAIT_KEY: Final = pattern(
 )
 #: Keys of instants, or spans, at which a limit is available again.
 _RESET_KEY: Final = pattern(
-    r"x?(?:rate)?(?:limit)?(?:resets?(?:ms|sec|seconds)?(?:at|on|time|timestamp|date)?(?:utc)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until|un(?:banned|blocked|locked)at)$"
+    r"x?(?:rate)?(?:limit)?(?:resets?(?:ms|sec|seconds)?(?:at|on|time|timeduration|timestamp|date)?(?:utc)?|(?:retry|available|banned|blocked)(?:at|until|afterdate)|until|un(?:banned|blocked|locked)at)$"
     r"|(?:period|window|interval)ends?(?:at|time|date)?$"
     r"|ratelimitnext$|endtime$|(?:ban|block)?expire[sd]?(?:at|on|in|time)$|(?:ratelimit)?next(?:valid)?(?:access|retry|try|request|call|allowed|available)(?:time|at|date)?$|(?:recommended)?retrytime$"
 )
 _MILLISECONDS: Final = ("ms", "milli")
+#: Keys of a limit of calls, and of its window, in one object of a denial.
+_LIMIT_KEYS: Final = frozenset(
+    {"limit", "ratelimit", "requestlimit", "calllimit", "maxrequests", "maxcalls", "requestsperperiodallowed"}
+)
+_WINDOW_KEY: Final = pattern(
+    r"(?:ratelimit)?(?:window|period|interval)(?:size|length)?(?:in)?(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)$"
+)
+#: The window of a number beyond which it is none.
+_MAX_WINDOW: Final = 10**9
+#: All of a limit, in percent.
+_ALL: Final = 100
 #: A code with a wait in it, in seconds: `FLOOD_WAIT_30`.
 _CODED_WAIT: Final = pattern(r"_(?:wait|after|in)_([0-9]{1,6})$")
 
@@ -136,7 +147,7 @@ def _text_fails(text: str) -> bool:
 
 def says_ban(leaves: Iterable[Leaf]) -> bool:
     """Whether a body of a denial says that the client is banned."""
-    return any(says_banned(leaf.lower) for leaf in leaves)
+    return any(says_banned(leaf.lower) for leaf in leaves if leaf.lower)
 
 
 def _is_failure(name: str, value: object) -> bool:
@@ -164,11 +175,20 @@ def wait_of(leaves: Iterable[Leaf], clock: Clock) -> int:
     return max([_wait(leaf, clock) for leaf in leaves], default=-1)
 
 
+def retry_of(leaves: Iterable[Leaf], clock: Clock) -> int:
+    """The longest wait that a body names as one before a retry; -1 if it names none. In microseconds."""
+    return max([_wait(leaf, clock) for leaf in leaves if leaf.key.startswith("retry")], default=-1)
+
+
 def limit_of(leaves: Iterable[Leaf]) -> tuple[int, Duration] | None:
-    """The limit and its window that a denial names in words; None if it names none, or several of one window."""
+    """The limit and its window that a denial names, in words or in an object; None if none, or several of one window."""
     found: dict[Duration, int] = {}
     for leaf in leaves:
-        for window, amount in limits_in(leaf.lower) if leaf.is_sentence or "/" in leaf.lower else ():
+        if leaf.key in _LIMIT_KEYS and type(leaf.value) is int:
+            stated = [(window, leaf.value) for window in _windows_in(leaf.of)]
+        else:
+            stated = limits_in(leaf.lower) if leaf.is_sentence or "/" in leaf.lower else []
+        for window, amount in stated:
             if found.setdefault(window, amount) != amount:
                 return None
     shortest = min(found, default=None)
@@ -192,7 +212,7 @@ def _wait(leaf: Leaf, clock: Clock) -> int:
         return said
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return -1
-    if isinstance(value, str) and (found := _CODED_WAIT.search(leaf.lower)) is not None and is_code(value):
+    if leaf.lower[-1:].isdecimal() and (found := _CODED_WAIT.search(leaf.lower)) is not None and is_code(str(value)):
         return int(found[1]) * SECOND
     scale, is_reset = _unit_of(leaf.key)
     if scale is None or (is_reset and _has_units_left(leaf.of)):
@@ -209,11 +229,34 @@ def _unit_of(key: str) -> tuple[int | None, bool]:
         is_reset = _RESET_KEY.match(key) is not None
         return ((MILLISECOND if key.endswith("resetms") else SECOND) if is_reset else None), is_reset
     unit = found["unit"] or ""
-    minutes = unit.startswith("min") or key == "estimatedtimetoregainaccess"
-    return (MINUTE if minutes else MILLISECOND if unit.startswith(_MILLISECONDS) else SECOND), False
+    return (MINUTE if key == "estimatedtimetoregainaccess" else _scale(unit)), "reset" in key
 
 
 def _has_units_left(of: Mapping[str, object]) -> bool:
     """Whether an object says that units of its limit are left: its reset is none of the limit that has denied the call."""
-    left = (count(str(value)) for key, value in of.items() if letters(key).endswith("remaining"))
-    return any(units for units in left)
+    for name, value in islice(of.items(), _MAX_PARTS):
+        key = letters(name)
+        if key == "exceeded":
+            return value is False
+        if key.endswith("remaining") and count(str(value)):
+            return True
+        if key.endswith("pct") and isinstance(value, (int, float)) and value < _ALL:
+            return True
+    return False
+
+
+def _windows_in(of: Mapping[str, object]) -> list[Duration]:
+    """The windows that an object says in a number whose unit is in its key: `windowSeconds`."""
+    numbers = ((_unit_of_window(key), value) for key, value in islice(of.items(), _MAX_PARTS) if type(value) is int)
+    return [Duration(value * unit) for unit, value in numbers if unit is not None and 0 < value < _MAX_WINDOW]
+
+
+@lru_cache(maxsize=256)
+def _unit_of_window(key: str) -> int | None:
+    """The unit of a window, if a key says one. Kept as the keys are."""
+    found = _WINDOW_KEY.match(letters(key))
+    return None if found is None else _scale(found["unit"])
+
+
+def _scale(unit: str) -> int:
+    return MINUTE if unit.startswith("min") else MILLISECOND if unit.startswith(_MILLISECONDS) else SECOND

@@ -14,6 +14,7 @@ from governor._units import HOUR, SECOND, Duration
 from governor.hints import Hint, Severity, built_in_dialects, dialect_of, is_silent, is_throttled, read_hints, read_wait
 from governor.hints.forms import form_of
 from governor.hints.ratelimit_fields import items
+from tests.support.counting import python_calls
 from tests.support.hint_headers import HINT_HEADERS
 
 NOW: Final = 1_700_000_000.0
@@ -177,6 +178,15 @@ def test_thousands_of_headers_are_read_in_time_linear_in_their_number(name: str)
 
     # A tenth of it is usual. Comparing each of these headers with each takes five seconds.
     assert thread_time() - began < 2
+
+
+@pytest.mark.parametrize("key", ["reset", "limit"])
+def test_a_body_of_hundreds_of_keys_is_read_in_time_linear_in_their_number(key: str) -> None:
+    body = msgspec.json.encode({f"{key}{number}": number for number in range(300)})
+    called = python_calls(lambda: read_hints("some-provider", 429, {}, now=NOW, body=body))
+
+    # Each is looked at beside as many others as one object may have. Beside all of them, it would be 90,000 calls.
+    assert len(called) < 100 * 300
 
 
 @given(

@@ -132,6 +132,14 @@ def test_an_error_about_something_else_is_no_denial(body: bytes) -> None:
         "Demasiadas solicitudes en poco tiempo",
         "Muitas requisições",
         "Troppe richieste",
+        "Przekroczono limit 20 żądań na minutę",
+        "Te veel verzoeken",
+        "Çok fazla istek gönderildi",
+        "Забагато запитів",
+        "Příliš mnoho požadavků",
+        "För många anrop",
+        "Terlalu banyak permintaan",
+        "Quá nhiều yêu cầu",
     ],
 )
 def test_a_denial_may_be_worded_in_other_languages(said: str) -> None:
@@ -173,6 +181,15 @@ def test_the_data_of_an_answer_that_succeeded_may_hold_the_words_of_a_denial(bod
         ("Trop de requêtes, réessayez dans 5 minutes", 300),
         ("请求过于频繁, 请30秒后再试", 30),
         ("요청이 너무 많습니다. 10초 후 다시 시도하세요", 10),
+        ("Spróbuj ponownie po 30 sekundach.", 30),
+        ("Probeer het over 2 minuten opnieuw", 120),
+        ("30 saniye sonra tekrar deneyin", 30),
+        ("Спробуйте через 5 хвилин", 300),
+        ("Zkuste to znovu za 20 sekund", 20),
+        ("Försök om 20 sekunder", 20),
+        ("Silakan coba lagi dalam 3 menit", 180),
+        ("Vui lòng thử lại sau 10 giây", 10),
+        ("You are locked from making attempts for the next 7 minutes.", 420),
         ("You will regain access on 2023-11-14 at 22:30 UTC.", 1_000),
         ("The next reset will be tomorrow at midnight UTC.", 3_600),
         ("Requests are blocked, for the remaining period of 1,640 seconds.", 1_640),
@@ -212,9 +229,15 @@ def test_of_a_large_body_the_first_texts_are_read(first: bool, seconds: int) -> 
         ("Rate limit reached on tokens per min. Limit: 10000 / min.", None, None),
         ("You sent 20 requests in the last 60 seconds.", None, None),
         ("1.5 requests per second, 0 per second, 3/4/5 h", None, None),
+        ({"limit": 10, "windowSeconds": 45}, 10, 45),
+        ({"requestsPerPeriodAllowed": 10, "periodInMinutes": 2}, 10, 120),
+        ({"limit": 10, "windowSeconds": -45, "window": 60, "periodInMinutes": True}, None, None),
+        ({"daily": {"limit": 9, "windowSeconds": 90}, "hourly": {"limit": 8, "windowSeconds": 90}}, None, None),
     ],
 )
-def test_a_denial_may_name_its_limit_and_the_window_in_words(said: str, limit: int | None, seconds: int | None) -> None:
+def test_a_denial_may_name_its_limit_and_the_window(
+    said: str | dict[str, object], limit: int | None, seconds: int | None
+) -> None:
     (denial,) = read_hints("some-provider", 429, {}, now=NOW, body=json.dumps({"error": {"message": said}}).encode())
 
     assert (limit, None if seconds is None else seconds * SECOND) == (denial.limit, denial.window)
