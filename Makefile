@@ -65,8 +65,13 @@ test-sdks: .venv-sdks/.ready ## call real SDKs through a governor; SDKS=write wr
 	@$(PURE) .venv-sdks/bin/python -m pip install $(QUIET) --no-compile --constraint constraints-sdks.txt --editable . --group sdks
 	@touch $@
 
-pytest: $(READY) ## run the tests
+pytest: .venv/.collected ## run the tests
 	$(BIN)/$(PYTEST)
+
+# Python keeps what it has compiled. The first time, each process of the tests would compile all of them.
+.venv/.collected: $(READY)
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null 2>&1 || true # what fails here fails again, and is shown then
+	@touch $@
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check
