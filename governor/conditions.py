@@ -271,6 +271,8 @@ def _denying(key: str, scope: ScopeStatistics, denial: DenialStatistics, recent:
         kind, why = Kind.BREAKER_OPEN, why + _failure(scope)
     elif denial.reason is Reason.CIRCUIT_OPEN and breaker.status is BreakerStatus.HALF_OPEN:
         kind, why, outlook = Kind.BREAKER_HALF_OPEN, "circuit breaker half-open, all probes sent", "next probe when one ends"
+    elif denial.reason is Reason.CIRCUIT_OPEN and breaker.ramp_up is None:
+        why, outlook = "the provider is closed by hand", f"resumes in {span(denial.retry_after or 0.0)}"
     elif denial.reason is Reason.CIRCUIT_OPEN:
         kind, severity, why = Kind.RAMP_UP, Severity.WARNING, "circuit breaker closed again, traffic ramps up"
         outlook = "next permit when a call is answered"
