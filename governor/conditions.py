@@ -55,15 +55,12 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """The place in this order, 0 for the mildest."""
-        return _RANKS[self]
+        return tuple(Severity).index(self)
 
     @property
     def denies(self) -> bool:
         """Whether something is denied."""
         return self is not Severity.INFO
-
-
-_RANKS: Final = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 class Kind(StrEnum):
