@@ -1,13 +1,15 @@
 """Backend of a governor: the supervisor of its actors, or the member in whose place a daemon decides."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from governor._actors.address import Address
-from governor._actors.operating import Operations
 from governor._admission import Gate
 from governor.config import Config
 from governor.statistics import Statistics
+
+if TYPE_CHECKING:
+    from governor._actors.operating import Operations
 
 
 class Backend(Protocol):
@@ -22,7 +24,7 @@ class Backend(Protocol):
         """Whether `actor` may be called on any thread."""
 
     @property
-    def operations(self) -> Operations:
+    def operations(self) -> "Operations":
         """What an operator may do by hand. Raises `UsageError` where a daemon owns the limits."""
 
     def actor(self, scope: str) -> Address | None:

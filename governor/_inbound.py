@@ -6,13 +6,12 @@ the daemon.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from threading import get_ident
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from governor._actors.asking import answer_timeout, overloaded
-from governor._actors.inbound.group import GroupActor
 from governor._actors.portal import Portal
 from governor._admission import Admission, EndpointGroup, Gate
 from governor._supervisor import Supervisor
@@ -20,6 +19,9 @@ from governor.error_log import ErrorLog
 from governor.errors import UsageError
 from governor.messages import InboundRequest
 from governor.pseudonyms import Pseudonyms
+
+if TYPE_CHECKING:
+    from governor._actors.inbound.group import GroupActor
 
 
 @final
@@ -34,8 +36,7 @@ class Inbound:
         self.pseudonyms = Pseudonyms(os.urandom(32))
         #: Paths of the governor's own pages, where an application has mounted them. No inbound limit applies to them.
         self.own_pages: frozenset[str] = frozenset()
-        #: The groups by name, and where the governor runs; empty and None before it does.
-        self.groups: dict[str, GroupActor] = {}
+        #: Where the governor runs; None before it does.
         self.portal: Portal | None = None
         #: Another object once one of these, or the settings, have changed.
         self.era = object()
@@ -47,10 +48,14 @@ class Inbound:
     def begin(self, portal: Portal, supervisor: Supervisor, gate: Gate | None) -> None:
         """Called when the governor is entered."""
         self.portal, self._supervisor, self._gate = portal, supervisor, gate
-        self.groups = supervisor.groups.by_name
         self.renew()
         if gate is not None:
             gate.rekey = self.rekey
+
+    @property
+    def groups(self) -> Mapping[str, "GroupActor"]:
+        """The groups by name. Empty before the governor runs."""
+        return {} if self._supervisor is None else self._supervisor.groups.by_name
 
     def rekey(self, secret: bytes) -> None:
         """Clients are known by other keys from now on: those that all processes make with this secret."""
@@ -137,7 +142,10 @@ class Inbound:
         self, group: str | EndpointGroup, request: InboundRequest, announce: bool, portal: Portal | None = None
     ) -> Admission:
         """Decides on the governor's loop, and waits for nothing. `portal` leads back to it, for a request from elsewhere."""
-        actor = self.groups.get(group) if isinstance(group, str) else self._actor(group)
+        supervisor = self._supervisor
+        # As `_actor` finds it, without its call.
+        known = None if supervisor is None or not isinstance(group, str) else supervisor.groups.by_name.get(group)
+        actor = known or self._actor(group)
         if actor is None:
             return Admission()
         try:
@@ -151,11 +159,11 @@ class Inbound:
         # A group that counts requests in flight needs to know which one has ended.
         return Admission(denied, least, partial(actor.ended, request=request) if actor.holds else actor.end)
 
-    def failed(self, actor: GroupActor, error: Exception) -> None:
+    def failed(self, actor: "GroupActor", error: Exception) -> None:
         """Logs that a group has failed to decide."""
         self._error_log(f"The inbound group {actor.name} failed, and requests pass", error)
 
-    def _actor(self, group: str | EndpointGroup) -> GroupActor | None:
+    def _actor(self, group: str | EndpointGroup) -> "GroupActor | None":
         supervisor = self._supervisor
         if supervisor is None:
             raise UsageError("the governor has been closed")
@@ -181,7 +189,7 @@ class Inbound:
         return Admission(end=partial(_end, portal, actor, request)) if granted else Admission(overloaded(actor.name))
 
 
-def _end(portal: Portal, actor: GroupActor, request: InboundRequest, status: int | None) -> None:
+def _end(portal: Portal, actor: "GroupActor", request: InboundRequest, status: int | None) -> None:
     if portal.on_loop() or portal.is_paused():
         actor.ended(status, request)
     else:

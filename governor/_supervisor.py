@@ -8,6 +8,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
 from random import Random
 from typing import TYPE_CHECKING, Final, assert_never, final
 
@@ -19,10 +20,7 @@ from governor._actors.alarm import Alarms
 from governor._actors.building import Builder
 from governor._actors.effects import BansMoved, BreakerMoved, CooldownMoved, Crashed, Effect, ProviderChanged, Signal
 from governor._actors.failures import Failures
-from governor._actors.inbound.group import GroupActor
-from governor._actors.inbound.groups import Groups
 from governor._actors.loop_watch import LoopWatch
-from governor._actors.operating import Operations
 from governor._actors.portal import Portal
 from governor._actors.registry import Registry
 from governor._actors.sharing import Sharing
@@ -41,8 +39,13 @@ from governor.statistics import CounterSum, GroupStatistics, MemberStatistics, M
 from governor.steps import parts
 
 if TYPE_CHECKING:
+    from governor._actors import operating
     from governor._actors import survey as records
+    from governor._actors.inbound import groups as inbound
+    from governor._actors.inbound.group import GroupActor
 else:
+    inbound = Later("governor._actors.inbound.groups")
+    operating = Later("governor._actors.operating")
     records = Later("governor._actors.survey")
 
 _log: Final = logging.getLogger("governor")
@@ -121,11 +124,9 @@ class Supervisor:
         #: The actor of a scope, started on first use. None if there is no room for another scope. The first call waits for it.
         self.actor: Callable[[str], ScopeActor | None] = self._scopes.get
         self.sharing = Sharing(self._builder, actors=self._scopes.actors, leasing=self.leasing, portal=portal)
-        #: What an operator may do.
-        self.operations = Operations(self._scopes, self._builder, now=now, publish=self._publish)
         #: The processes that are connected to the governor.
         self.members: Callable[[], tuple[MemberStatistics, ...]] = tuple
-        self._to_start: deque[tuple[ScopeActor, Exception] | GroupActor] = deque()
+        self._to_start: deque[Callable[[], object]] = deque()
         # The instants of the latest crashes, of the actors that have crashed within the interval.
         self._crashes: dict[ScopeActor, deque[Instant]] = {}
         self._any_to_start = anyio.Event()
@@ -133,13 +134,26 @@ class Supervisor:
         self._wall = -math.inf
         #: When the governor was started, in seconds since 1970.
         self.started_at: float | None = None
-        self.groups = Groups(config, now=now, announcer=announcer, start=self._start_sweeping)
-        for group in self.groups.by_name.values():
-            tasks.start_soon(self._keep_sweeping, group)
         for task in (*self._watch.tasks(), self.alarms.run, self._start_tasks, self._scopes.passivate_idle):
             tasks.start_soon(task)
         if self.keeper is not None:
             tasks.start_soon(self.keeper.look)
+
+    @cached_property
+    def groups(self) -> "inbound.Groups":
+        """The inbound groups. Made when they are first needed, on any thread: few programs have an API of their own."""
+        made = inbound.Groups(self.config, now=self.clock, announcer=self._announcer, start=self._start_sweeping)
+        # Several threads may get here at once. The first to enter its own has made them.
+        groups: inbound.Groups = self.__dict__.setdefault("_groups", made)
+        if groups is made:
+            for group in made.by_name.values():
+                self._portal.post(partial(self._start_sweeping, group))
+        return groups
+
+    @property
+    def operations(self) -> "operating.Operations":
+        """What an operator may do."""
+        return operating.Operations(self._scopes, self._builder, now=self.clock, publish=self._publish)
 
     @property
     def actors(self) -> Mapping[str, ScopeActor]:
@@ -236,7 +250,8 @@ class Supervisor:
         for scope, actor in list(self._scopes.actors.items()):
             if self._builder.concerns(before, scope):
                 self.sharing.change(actor)
-        self.groups.reconfigure(config)
+        if "_groups" in self.__dict__:
+            self.groups.reconfigure(config)
 
     # Effects.
 
@@ -251,7 +266,7 @@ class Supervisor:
             case Signal.RESUMED:
                 self._scopes.start(actor)
             case Crashed(error):
-                self._to_start.append((actor, error))
+                self._to_start.append(partial(self._tasks.start_soon, self._restart, actor, error))
                 self._any_to_start.set()
             case BreakerMoved(before):
                 self._watch.breaker_moved(actor.scope, actor.ledger.pipeline.breaker, before)
@@ -311,8 +326,8 @@ class Supervisor:
 
     # Tasks.
 
-    def _start_sweeping(self, group: GroupActor) -> None:
-        self._to_start.append(group)
+    def _start_sweeping(self, group: "GroupActor") -> None:
+        self._to_start.append(partial(self._tasks.start_soon, self._keep_sweeping, group))
         self._any_to_start.set()
 
     async def _start_tasks(self) -> None:
@@ -321,11 +336,7 @@ class Supervisor:
             await self._any_to_start.wait()
             self._any_to_start = anyio.Event()
             while self._to_start:
-                match self._to_start.popleft():
-                    case (actor, error):
-                        self._tasks.start_soon(self._restart, actor, error, name=f"governor {actor.scope}")
-                    case GroupActor() as group:
-                        self._tasks.start_soon(self._keep_sweeping, group)
+                self._to_start.popleft()()
 
     async def _restart(self, actor: ScopeActor, error: Exception) -> None:
         """Reopens an actor that has crashed; after too many crashes later."""
@@ -344,7 +355,7 @@ class Supervisor:
         if not self._scopes.closed and actor.reopen(self._builder.successor(actor)):
             self._scopes.is_awake(actor)
 
-    async def _keep_sweeping(self, group: GroupActor) -> None:
+    async def _keep_sweeping(self, group: "GroupActor") -> None:
         while True:
             try:
                 await group.run()

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from governor._actors.ledger import Ledger
 from governor._actors.permit_owner import Owner
@@ -26,32 +28,32 @@ class Signal(Enum):
     RESUMED = "resumed"
 
 
-class BreakerMoved(NamedTuple):
+class BreakerMoved(msgspec.Struct, frozen=True):
     """The breaker of the scope has left this status."""
 
     before: BreakerStatus
 
 
-class CooldownMoved(NamedTuple):
+class CooldownMoved(msgspec.Struct, frozen=True):
     """A server has asked for a longer pause of this provider: its scopes recall their leases and look at their queues."""
 
     provider: str
 
 
-class ProviderChanged(NamedTuple):
+class ProviderChanged(msgspec.Struct, frozen=True):
     """The limits of this provider are others now: its other scopes rebuild their pipelines."""
 
     provider: str
 
 
-class BansMoved(NamedTuple):
+class BansMoved(msgspec.Struct, frozen=True):
     """What the server has rejected closes or reopens the provider or the scope, or has its calls under way counted."""
 
     provider: str
     news: News
 
 
-class Crashed(NamedTuple):
+class Crashed(msgspec.Struct, frozen=True):
     """A handler has raised, and the actor is down until it is restarted."""
 
     error: Exception

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from os import urandom
 from threading import get_ident
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, final
+
+import msgspec
 
 from governor import instrumentation
 from governor._actors.portal import Portal
@@ -35,7 +37,7 @@ _MAX_NOTES: Final = 65_536
 _SILENT: Final = frozenset({408, 425, 429})
 
 
-class _Note(NamedTuple):
+class _Note(msgspec.Struct, frozen=True):
     """A granted call was answered."""
 
     at: Instant

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 from governor._actors.building import Builder
 from governor._actors.ledger import Ledger
 from governor._actors.portal import Portal
-from governor._actors.survey import limit_statistics
+from governor._exports import Later
 from governor._units import Instant
 from governor.policies.pipeline import Pipeline
 from governor.policies.provider import ProviderPolicies
@@ -19,7 +19,10 @@ from governor.policies.shared_limit import LimitQueue
 from governor.statistics import LimitStatistics
 
 if TYPE_CHECKING:
+    from governor._actors import survey as records
     from governor._actors.actor import ScopeActor
+else:
+    records = Later("governor._actors.survey")
 
 
 @final
@@ -73,7 +76,7 @@ class Sharing:
         # There may be thousands of providers, of which few have limits.
         told = sorted((name, provider) for name, provider in self._builder.limited.items() if provider.told)
         return {
-            name: tuple(limit_statistics(limit, now, leased[provider], places[provider]) for limit in provider.told)
+            name: tuple(records.limit_statistics(limit, now, leased[provider], places[provider]) for limit in provider.told)
             for name, provider in told
         }
 

@@ -5,16 +5,17 @@ takes at most three dictionary lookups.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, final
 
 import msgspec
 
+from governor._exports import Later
 from governor.config.budget_settings import BudgetSettings, PriceSettings, in_force
-from governor.config.builtin import DEFAULT_PRESET, PRESETS, SECTIONS, built_in, is_preset_path, preset_of
+from governor.config.builtin import SECTIONS, built_in
 from governor.config.files import FilePath
 from governor.config.hosts import Place, place
 from governor.config.machine_settings import MachineSettings
@@ -22,7 +23,6 @@ from governor.config.mistakes import Mistakes
 from governor.config.names import (
     DEFAULT,
     check_method,
-    check_name,
     folded_scopes,
     join,
     keyed_name,
@@ -33,14 +33,36 @@ from governor.config.names import (
     sections_of,
 )
 from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
-from governor.config.paths import Paths, covering, normal_form, sample
 from governor.config.preset import beneath as presets_beneath
 from governor.config.provider_settings import ProviderSettings, check_key_section
 from governor.config.schema import entries, merge, read, unknown_key
 from governor.config.text import describe
 from governor.errors import ConfigError
 
+if TYPE_CHECKING:
+    from governor.config import groups
+else:
+    groups = Later("governor.config.groups")
+
 Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+@final
+class BuiltInGroups(Mapping[str, InboundGroup]):
+    """The inbound groups of settings that do not name any, read when they are first needed."""
+
+    @cached_property
+    def _groups(self) -> Mapping[str, InboundGroup]:
+        return groups.read_groups({})[1]
+
+    def __getitem__(self, name: str) -> InboundGroup:
+        return self._groups[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._groups)
+
+    def __len__(self) -> int:
+        return len(self._groups)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,8 +128,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             outbound = _outbound(tables["outbound"])
         with mistakes:
             _check_units(provider, outbound)
+        inbound_settings = InboundSettings()
+        inbound: Mapping[str, InboundGroup] = BuiltInGroups()
         with mistakes:
-            inbound_settings, groups = _inbound(tables["inbound"])
+            if "inbound" in said:
+                inbound_settings, inbound = groups.read_groups(tables["inbound"])
         budget: Mapping[str, BudgetSettings] = {}
         prices: Mapping[str, PriceSettings] = {}
         with mistakes:
@@ -122,7 +147,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         with mistakes:
             machine = read(MachineSettings(), tables["machine"], field="machine")
         mistakes.report()
-        return _restored(global_, provider, outbound, groups, budget, prices, inbound_settings, logging, machine, None)
+        return _restored(global_, provider, outbound, inbound, budget, prices, inbound_settings, logging, machine, None)
 
     @classmethod
     def load(
@@ -318,80 +343,4 @@ def _check_units(providers: Mapping[str, ProviderSettings], scopes: Mapping[str,
                 raise ConfigError(field, describe(limit), "a limit of requests or tokens; money is bounded by [budget.NAME]")
             if (plural := f"{limit.unit}s") in units:
                 raise ConfigError(field, describe(limit), f"one spelling of a unit in all limits (did you mean {plural!r}?)")
-    mistakes.report()
-
-
-def _inbound(table: object) -> tuple[InboundSettings, dict[str, InboundGroup]]:
-    """The settings of the `[inbound]` table itself, and those of every group. Groups inherit their limits from the default.
-
-    The groups are those of the table and those of its preset; of a table with neither, those of the default preset.
-    """
-    table = merge((_preset(table), table)) if isinstance(table, Mapping) else table
-    own: dict[str, object] = {}
-    groups: dict[str, tuple[str, object]] = {DEFAULT: (join("inbound", DEFAULT), {})}
-    mistakes = Mistakes()
-    for key, path, value in entries(table, field="inbound"):
-        if isinstance(value, (Mapping, InboundGroup)):
-            with mistakes:
-                check_name(key, field=path)
-                groups[key] = (path, value)
-        else:
-            own[key] = value
-    path, value = groups.pop(DEFAULT)
-    resolved = {DEFAULT: InboundGroup()}
-    with mistakes:
-        resolved[DEFAULT] = read(InboundGroup(), value, field=path)
-    beneath = msgspec.structs.replace(resolved[DEFAULT], paths=(), routes=())
-    for name, (path, value) in groups.items():
-        with mistakes:
-            resolved[name] = read(beneath, value, field=path)
-    with mistakes:
-        in_force = read(InboundSettings(), own, field="inbound")
-    mistakes.report()
-    _check_reach(resolved, in_force)
-    return in_force, resolved
-
-
-def _preset(table: Mapping[str, object]) -> Mapping[str, object]:
-    """The groups of the preset, which lie beneath those of the table."""
-    preset = table.get("preset")
-    if preset is None and not any(isinstance(value, (Mapping, InboundGroup)) for value in table.values()):
-        preset = DEFAULT_PRESET
-    return PRESETS.get(preset, {}) if isinstance(preset, str) else {}
-
-
-def _check_reach(groups: Mapping[str, InboundGroup], settings: InboundSettings) -> None:
-    """Raises `ConfigError` for groups without a path, for paths of two groups, and for paths that are exempt.
-
-    Paths of a preset may be exempt, because its groups are chosen as a whole. The default group needs no path.
-    """
-    mistakes = Mistakes()
-    owners: dict[str, str] = {}
-    for name, group in groups.items():
-        field = f"{join('inbound', name)}.paths"
-        with mistakes:
-            if not group.paths and name != DEFAULT:
-                allowed = "at least one path, for instance ['/api/v1/chat']"
-                known = preset_of(name)
-                hint = f"; or preset = {known!r} in [inbound], which has this group" if known else ""
-                raise ConfigError(field, [], f"{allowed}{hint}")
-        for path in group.paths:
-            with mistakes:
-                owner = owners.setdefault(normal_form(path), name)
-                if owner != name:
-                    raise ConfigError(field, path, f"a path of one group only, and {owner} has this one")
-                exempt = covering(path, settings.exempt_paths)
-                if exempt is not None and not is_preset_path(name, path):
-                    raise ConfigError(field, path, f"a path that is not exempt, and inbound.exempt_paths has {exempt!r}")
-    mistakes.report()
-    paths = Paths(groups, settings.exempt_paths)
-    for name, group in groups.items():
-        for number, route in enumerate(group.routes):
-            for index, path in enumerate(route.paths):
-                found = paths.find(sample(path))
-                with mistakes:
-                    if found is None or found.group != name:
-                        field = f"{join('inbound', name)}.routes[{number}].paths[{index}]"
-                        whose = "is exempt" if found is None else f"belongs to {found.group}"
-                        raise ConfigError(field, path, f"a path of this group, and this one {whose}")
     mistakes.report()

@@ -5,7 +5,9 @@ Decimals are exact: `8.33/s` is 833 in 100 seconds.
 
 import re
 from math import gcd
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from governor._units import DAY, HOUR, MINUTE, NUMBER, SECOND, UNITS, WHOLE, Duration, describe_duration, parse_duration, ratio
 from governor.errors import ConfigError
@@ -22,7 +24,7 @@ _RATE: Final = re.compile(
 )
 
 
-class Rate(NamedTuple):
+class Rate(msgspec.Struct, frozen=True):
     """A rate as it is written: `amount` / `parts` units per `period`, `strict` or with a `burst`, or neither."""
 
     amount: int

@@ -8,7 +8,7 @@ import re
 from bisect import insort
 from collections.abc import Iterable
 from math import inf
-from typing import ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -19,7 +19,9 @@ from governor.policies import _checks
 from governor.policies._places import PlacesInFlight, UsualDuration
 from governor.policies.arrivals import Arrivals, Ending, worked_on_until
 from governor.policies.contract import Grant, Limit, LimitPolicy, Request, Result
-from governor.policies.lost_calls import LostCalls
+
+if TYPE_CHECKING:
+    from governor.policies.lost_calls import LostCalls
 
 _TEXT: Final = rf"({WHOLE})\s+in\s+flight"
 
@@ -207,7 +209,7 @@ class InFlightPolicy(LimitPolicy, PlacesInFlight):
             return NEVER
         return self._given_up[-1][0] if self._given_up else Instant(0)
 
-    def abandoned(self, now: Instant, units: int, lost: LostCalls | None = None) -> None:
+    def abandoned(self, now: Instant, units: int, lost: "LostCalls | None" = None) -> None:
         """The requests in flight, and `units` more, have been given up now, unless it is known how many calls were `lost`.
 
         Of the places that were held then, those that were known before keep their dates: dated anew by each process that dies,

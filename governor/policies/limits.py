@@ -3,20 +3,26 @@
 from collections.abc import Callable, Sequence
 from math import inf
 from operator import attrgetter
-from typing import Any, Final, Union, cast
+from typing import TYPE_CHECKING, Any, Final, Union, cast
 
 import msgspec
 
+from governor._exports import Later
 from governor.errors import ConfigError
 from governor.policies.arrivals import Arrivals
-from governor.policies.clients.buckets import ClientBuckets
-from governor.policies.clients.flights import ClientFlights
-from governor.policies.clients.windows import ClientWindows
 from governor.policies.contract import ClientTable, Limit, LimitPolicy
 from governor.policies.gcra import TokenBucket, TokenBucketPolicy
 from governor.policies.in_flight import InFlight, InFlightPolicy
 from governor.policies.windows.parameters import StrictWindow
 from governor.policies.windows.window import StrictWindowPolicy
+
+if TYPE_CHECKING:
+    from governor.policies.clients import buckets, flights, windows
+else:
+    # Few programs have an API of their own.
+    buckets = Later("governor.policies.clients.buckets")
+    flights = Later("governor.policies.clients.flights")
+    windows = Later("governor.policies.clients.windows")
 
 
 class LimitKind(msgspec.Struct, frozen=True):
@@ -33,9 +39,9 @@ class LimitKind(msgspec.Struct, frozen=True):
 _KINDS: Final[dict[type[Limit], LimitKind]] = {
     kind.limit: kind
     for kind in (
-        LimitKind(TokenBucket, TokenBucketPolicy, ClientBuckets),
-        LimitKind(StrictWindow, StrictWindowPolicy, ClientWindows),
-        LimitKind(InFlight, InFlightPolicy, ClientFlights),
+        LimitKind(TokenBucket, TokenBucketPolicy, lambda limit, most: buckets.ClientBuckets(limit, most)),
+        LimitKind(StrictWindow, StrictWindowPolicy, lambda limit, most: windows.ClientWindows(limit, most)),
+        LimitKind(InFlight, InFlightPolicy, lambda limit, most: flights.ClientFlights(limit, most)),
     )
 }
 

@@ -11,7 +11,7 @@ that needs two shared limits would starve otherwise, if others used up the one w
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol, cast, final
+from typing import Any, Final, Protocol, cast, final
 
 import msgspec
 
@@ -20,7 +20,7 @@ from governor.policies.contract import PLAIN, REQUESTS, Forecast, Grant, Leasabl
 from governor.policies.in_flight import InFlightPolicy
 
 
-class MethodCost(NamedTuple):
+class MethodCost(msgspec.Struct, frozen=True):
     """What one request of a scope takes of the shared limits: a number of requests, and amounts of other units."""
 
     requests: int = 1

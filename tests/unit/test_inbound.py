@@ -9,6 +9,7 @@ import pytest
 
 from governor import Admission, AvailableQuota, Config, Denied, EndpointGroup, Governor, InboundDenied, InboundRequest, Reason
 from governor._actors.portal import Portal
+from governor._supervisor import Supervisor
 from governor.config import InboundGroup, parse_limit
 from governor.testing import ManualClock
 
@@ -124,3 +125,13 @@ async def test_a_governor_is_local_to_its_own_loop_only() -> None:
     answers.append(governor.inbound.is_local())
 
     assert [False, True, False, False] == answers
+
+
+def test_groups_that_two_threads_need_first_at_the_same_time_are_those_of_one_of_them() -> None:
+    with Governor() as governor:
+        supervisor = governor._access.backend
+        assert isinstance(supervisor, Supervisor)
+        first = supervisor.groups
+        vars(supervisor).pop("groups")  # As the other thread finds it.
+
+        assert supervisor.groups is first

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from operator import length_hint
 from sys import maxsize
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, Final, TypeVar, final
 
 import msgspec
 
@@ -40,7 +40,7 @@ GROWTH: Final = 4
 MAX_IDLE_LOOKS: Final = 2
 
 
-class HolderReport(NamedTuple):
+class HolderReport(msgspec.Struct, frozen=True):
     """What has become of permits since the last report."""
 
     #: Permits that calls have taken.

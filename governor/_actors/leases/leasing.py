@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, cast, final
 from governor import instrumentation
 from governor._actors.leases.lease import MAX_LEASED_TO_MEMBER, NO_DEMAND, Demand, LocalHolder
 from governor._actors.leases.permits_ahead import PermitsAhead
-from governor._actors.leases.remote_holder import RemoteHolder
 from governor._actors.ledger import Ledger
 from governor._actors.permit import Success
 from governor._actors.permit_owner import Owner
@@ -40,6 +39,7 @@ from governor.policies.verdict import Verdict
 
 if TYPE_CHECKING:
     from governor._actors.leases import leased_places
+    from governor._actors.leases.remote_holder import RemoteHolder
 else:
     leased_places = Later("governor._actors.leases.leased_places")
 
@@ -267,7 +267,7 @@ class Leasing:
         if self.leased_elsewhere and (pipeline.guard.restricted or not pipeline.breaker.unrestricted):
             self.recall()
 
-    def lease(self, holder: RemoteHolder, wanted: int) -> int:
+    def lease(self, holder: "RemoteHolder", wanted: int) -> int:
         """Grants a holder up to `wanted` permits ahead, as far as the limits have them to spare. Returns how many."""
         pipeline, now = self._ledger.pipeline, self._ledger.clock()
         pipeline.regate()
@@ -290,7 +290,7 @@ class Leasing:
         if successes:
             succeeded(self._ledger.pipeline, self._ledger.clock())
 
-    def returned(self, holder: RemoteHolder, generation: int, used: int, back: int) -> None:
+    def returned(self, holder: "RemoteHolder", generation: int, used: int, back: int) -> None:
         """A holder reports that of its permits so many have been used, and so many never will be."""
         used, back = holder.settled(generation, used, back)
         self._settle(holder, used)
@@ -298,11 +298,11 @@ class Leasing:
             self.leased_elsewhere -= back
             reclaim(self._ledger.pipeline, self._ledger.clock(), back)
 
-    def expire(self, holder: RemoteHolder) -> None:
+    def expire(self, holder: "RemoteHolder") -> None:
         """The lease of a holder has run out: whatever is outstanding there has been used."""
         self._settle(holder, holder.expired())
 
-    def _settle(self, holder: RemoteHolder, used: int) -> None:
+    def _settle(self, holder: "RemoteHolder", used: int) -> None:
         if used:
             self.leased_elsewhere -= used
             # Dated at the latest instant at which they can have been used.

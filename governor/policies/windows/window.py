@@ -14,7 +14,7 @@ then come too late to shorten the margin. Counted by outcome, there is one date 
 """
 
 from math import inf
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -24,10 +24,12 @@ from governor.policies._sliding_log import SlidingLog, SlidingLogState
 from governor.policies._window_forecast import WindowForecast
 from governor.policies.arrivals import Arrivals, Ending, arrived
 from governor.policies.contract import REQUESTS, Grant, Request, Result
-from governor.policies.lost_calls import LostCalls
 from governor.policies.windows._leased_calls import LeasedBatchState, LeasedCalls
 from governor.policies.windows._leased_units import LeasedUnits
 from governor.policies.windows.parameters import StrictWindow
+
+if TYPE_CHECKING:
+    from governor.policies.lost_calls import LostCalls
 
 
 class StrictWindowState(msgspec.Struct, frozen=True, tag="strict_window"):
@@ -262,7 +264,7 @@ class StrictWindowPolicy(LeasedUnits):
             return NEVER
         return max(self._log.emptied(), Instant(max(self._on_the_way) + self._margin + self.parameters.per))
 
-    def abandoned(self, now: Instant, units: int, lost: LostCalls | None = None) -> None:
+    def abandoned(self, now: Instant, units: int, lost: "LostCalls | None" = None) -> None:
         """The units are on the way from now on; counted by outcome, those and all others on the way have ended now.
 
         What is known to be `lost` besides had arrived, or is on the way since the last of its grants. Units that were known
