@@ -75,7 +75,7 @@ _PLAIN: Final = pattern(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?
 _RATIO: Final = pattern(r"(?:call-?limit|bucket-?level)$")
 #: Names of waits, which denials have.
 _WAIT: Final = pattern(
-    r"retry-?(?:after|in\b|at\b)|lock-?out(?:-?until|-?ends?)?$|(?:banned|blocked|locked)-?until$|rate-?limit-after$"
+    r"retry-?(?:after|in\b|at\b)|rate-?limit-retry$|lock-?out(?:-?until|-?ends?)?$|(?:banned|blocked|locked)-?until$|rate-?limit-after$"
     r"|(?:wait|delay|back-?off)(?:-?(?:time|sec|seconds|ms))?$"
 )
 _MILLISECONDS: Final = pattern(r"-?(?:ms|millis|milliseconds)$")
