@@ -152,11 +152,12 @@ def dialect_of(provider: str) -> Dialect:
     """The dialect of a provider by its name; `generic` for an unknown one.
 
     What follows a `/` or `:` is a key or a method. Case and separators do not matter, and further words may follow the name:
-    `azure-openai`, `GitHub`, `github-enterprise` and `openai/gpt-5` are known.
+    `azure-openai`, `GitHub`, `github-enterprise`, `stack-exchange-eu` and `openai/gpt-5` are known.
     """
     names, words = _names(), re.split("[-_. ]", re.split("[/:]", provider, maxsplit=1)[0][:64].lower())
-    for known in ("".join(words), words[0]):
-        if known in names and (known == "".join(words) or len(known) >= _MIN_WORD):
+    for many in range(len(words), 0, -1):
+        known = "".join(words[:many])
+        if known in names and (many == len(words) or len(known) >= _MIN_WORD):
             return _built_in(names[known])
     return _built_in(GENERIC)
 

@@ -55,6 +55,7 @@ def test_a_file_that_is_not_a_dialect_is_rejected_by_its_name(text: str, tmp_pat
         ("github:post", "GitHub"),
         ("azure_openai", "Azure OpenAI"),
         ("github-enterprise", "GitHub"),
+        ("stack_exchange-eu.1", "Stack Exchange"),
         ("x", "X"),
         ("x-ray", "any other provider"),
         ("", "any other provider"),
