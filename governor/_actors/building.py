@@ -246,6 +246,12 @@ class Builder:
         self._kept[shared.name] = shared
         return True
 
+    def changed(self, shared: ProviderPolicies) -> None:
+        """An operator has changed a provider: that is remembered without a scope, and written where state is kept."""
+        self.keep(shared)
+        if self._keeper is not None:
+            self._keeper.changed(shared)
+
     def pipeline(self, scope: str, config: Config | None = None, *, own_server: "ServerLimits | None" = None) -> Pipeline:
         """Unspent policies, under the settings in force unless told otherwise, with what a server has said about the scope."""
         config = config or self.config

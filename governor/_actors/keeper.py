@@ -61,7 +61,8 @@ class Keeper:
     """Keeps the state of one life. `earlier` has been opened for it. `wake` is called when calls may go on that have waited."""
 
     def __init__(self, earlier: EarlierLives, *, now: Clock, portal: Portal, wake: Callable[[], object]) -> None:
-        self._earlier = earlier
+        #: What earlier lives have left.
+        self.earlier = earlier
         #: Whether there was a life before this one.
         self.learning = earlier.learning
         self._now = now
@@ -79,7 +80,9 @@ class Keeper:
         self._changed: dict[Account, None] = {}
         self._broken = earlier.store is None
         self._journal = None if earlier.store is None else earlier.store.journal
-        self._writer = None if earlier.store is None else Writer(earlier.store, told=self._told, failed=self._failed)
+        self._writer = (
+            None if earlier.store is None else Writer(earlier.store, told=self._told, failed=partial(self._told, broken=True))
+        )
         for key in earlier.outdated:
             self._remove(key)
 
@@ -88,7 +91,7 @@ class Keeper:
     def restore_global(self, cap: RequestCapPolicy, degraded: DegradedPolicy, budgets: Budgets) -> None:
         """Restores what all scopes share, and keeps it from now on."""
         tariff = global_tariff(cap, budgets)
-        stored, deaths = self._earlier.take(GLOBAL, StoredGlobal)
+        stored, deaths = self.earlier.take(GLOBAL, StoredGlobal)
         if stored is not None:
             cap.restore(stored.cap)
             degraded.restore(stored.degraded)
@@ -104,7 +107,7 @@ class Keeper:
     def provider(self, shared: ProviderPolicies) -> ProviderPolicies:
         """What is restored of a provider, or of a key of it, in place of one as new; and keeps it from now on."""
         key, tariff = provider_key(shared.name), shared_tariff((*shared.limits, *shared.stated))
-        stored, deaths = self._earlier.take(key, StoredProvider)
+        stored, deaths = self.earlier.take(key, StoredProvider)
         if stored is None:
             mourn([limit.policy for limit in shared.limits], tariff, deaths)
         else:
@@ -127,7 +130,7 @@ class Keeper:
         self, scope: str, fresh: Pipeline, build: Callable[[str, PipelineSettings, ServerLimits | None], Pipeline]
     ) -> Pipeline:
         """What is restored of a scope, in place of policies as new; `build` makes some with other settings."""
-        stored, deaths = self._earlier.take(scope_key(scope), StoredScope)
+        stored, deaths = self.earlier.take(scope_key(scope), StoredScope)
         if stored is None:
             _mourn_scope(fresh, deaths)
             return fresh
@@ -144,7 +147,7 @@ class Keeper:
     def has_room(self, scope: str, most: int) -> bool:
         """Whether there may be a record of another scope: there are at most `most` records in all."""
         key = scope_key(scope)
-        return key in self._accounts or key in self._earlier or len(self._accounts) + len(self._earlier) < most
+        return key in self._accounts or key in self.earlier or len(self._accounts) + len(self.earlier) < most
 
     # Accounts.
 
@@ -157,9 +160,9 @@ class Keeper:
         if account.tariff.quanta:
             charges.append(_charge(account, account.tariff.points))
         for provider in pipeline.providers:
-            limits = {limit.policy for limit in (*provider.limits, *provider.stated)}
+            limits = _shared(provider)
             shares = [share for share in pipeline.shares if share.limit in limits]
-            account = self._account(provider_key(provider.name), tariff_of(limits_of(limits)) or flight_tariff(limits))
+            account = self._account(*_terms(provider))
             trackers.append(tracker_of(account, limits))
             if shares and account.tariff.quanta:
                 charges.append(_charge(account, partial(shared_points, tuple(shares), account.tariff.quanta)))
@@ -197,6 +200,10 @@ class Keeper:
                 self._seen[key] = state
                 if seen is not None:
                     self._write_changed(account)
+
+    def changed(self, provider: ProviderPolicies) -> None:
+        """An operator has changed a provider, of which there may be no scope."""
+        self._write_changed(self._account(*_terms(provider)))
 
     def set_aside(self, scope: str) -> None:
         """The scope makes room: its policies go, and what is left of them is written."""
@@ -312,12 +319,9 @@ class Keeper:
 
     # What the writer says, on its thread.
 
-    def _told(self) -> None:
+    def _told(self, *, broken: bool = False) -> None:
+        self._broken = self._broken or broken
         self._portal.post(self._go_on)
-
-    def _failed(self) -> None:
-        self._broken = True
-        self._told()
 
     def _go_on(self) -> None:
         if self._broken:
@@ -356,6 +360,17 @@ class Keeper:
 def _own(pipeline: Pipeline) -> list[LimitPolicy]:
     """The limits of the scope alone."""
     return [*pipeline.limits, *(limit.policy for limit in (() if pipeline.heard is None else pipeline.heard.limits))]
+
+
+def _shared(provider: ProviderPolicies) -> set[LimitPolicy]:
+    """The limits over all scopes of a provider."""
+    return {limit.policy for limit in (*provider.limits, *provider.stated)}
+
+
+def _terms(provider: ProviderPolicies) -> tuple[str, Tariff | None]:
+    """The key of the account of a provider, and its tariff."""
+    limits = _shared(provider)
+    return provider_key(provider.name), tariff_of(limits_of(limits)) or flight_tariff(limits)
 
 
 def _mourn_scope(pipeline: Pipeline, deaths: Iterable[Death]) -> None:

@@ -34,8 +34,7 @@ class Operations:
     def set_breaker(self, scope: str, open_for: DurationLike | None) -> None:
         """Opens the breaker of a scope for `open_for`, or closes it (None)."""
         span = None if open_for is None else _span(open_for)
-        actor = self._actor(scope_name(scope))
-        actor.change(partial(actor.logic.set_breaker, span))
+        self._change(scope_name(scope), lambda actor: actor.change(partial(actor.logic.set_breaker, span)))
 
     def close(self, name: str, open_for: DurationLike) -> None:
         """Grants no call of a scope, or of a provider, for that long."""
@@ -50,55 +49,64 @@ class Operations:
     def open(self, name: str) -> None:
         """Ends what `close` has begun, and closes the breaker."""
         name = _name(name)
-        for actor in self._each(name):
-            if not actor.ledger.pipeline.breaker.unrestricted:
-                actor.change(partial(actor.logic.set_breaker, None))
         if ":" not in name:
             shared = self._provider(name)
             shared.own_hold().until = Instant(0)
             self._moved(shared)
+        self._change_each(name, _close_breaker, as_said=False)
 
     def reset(self, name: str) -> None:
         """Opens it, and forgets what its server has said and rejected."""
         name = _name(name)
-        self.open(name)
         if ":" not in name:
             shared = self._provider(name)
             shared.reset()
             self._moved(shared)
-        for actor in self._each(name):
-            actor.change(actor.logic.reset)
+        self._change_each(name, _reset, as_said=True)
 
     def _moved(self, shared: ProviderPolicies) -> None:
-        self._builder.keep(shared)
+        self._builder.changed(shared)
         self._publish(shared.name)
 
-    def _each(self, name: str) -> list[ScopeActor]:
-        """The scope of that name, or all scopes of the provider that are not at rest."""
+    def _change_each(self, name: str, part: Callable[[ScopeActor], None], *, as_said: bool) -> None:
+        """Changes the scope of that name, or those of the provider: of the ones without an actor, those that it concerns."""
         if ":" in name:
-            return [self._actor(name)]
-        known = [*self._scopes.actors, *self._scopes.set_aside.names(name)]
-        return [self._actor(scope) for scope in dict.fromkeys(known) if provider_of(scope) == name]
+            self._change(name, part)
+            return
+        scopes = self._scopes
+        known = [scope for scope in scopes.actors if provider_of(scope) == name]
+        resting = [scope for scope, state in scopes.at_rest(name) if state.holds_back(as_said=as_said)]
+        for scope in (*known, *resting):
+            self._change(scope, part)
 
-    def _actor(self, scope: str) -> ScopeActor:
-        if scope not in self._scopes.actors and self._scopes.set_aside.records.get(scope) is None:
+    def _change(self, scope: str, part: Callable[[ScopeActor], None]) -> None:
+        if not self._scopes.knows(scope):
             unknown = f"there is no scope {scope!r}, or it has not been used yet"
             raise ConfigError("scope", scope, f"a scope {_USED}", message=unknown)
-        actor = self._scopes.get(scope)
-        if actor is None:
-            raise UsageError(f"there is no room for the scope {scope!r}, which is set aside; see max_scopes")
-        return actor
+        if not self._scopes.change(scope, part):
+            raise UsageError(f"there is no room for the scope {scope!r}; see max_scopes")
 
     def _provider(self, name: str) -> ProviderPolicies:
         config = self._builder.config
-        if name not in self._builder.providers and name not in config.provider and name not in config.outbound:
+        known = name in self._builder.providers or name in config.provider or name in config.outbound
+        if not known and not self._scopes.knows(name) and next(self._scopes.at_rest(name), None) is None:
             unknown = f"there is no provider {name!r}, or it has not been used yet"
             raise ConfigError("scope", name, f"a provider {_USED}", message=unknown)
         return self._builder.provider(name)
 
 
+def _close_breaker(actor: ScopeActor) -> None:
+    if not actor.ledger.pipeline.breaker.unrestricted:
+        actor.change(partial(actor.logic.set_breaker, None))
+
+
+def _reset(actor: ScopeActor) -> None:
+    _close_breaker(actor)
+    actor.change(actor.logic.reset)
+
+
 def _name(name: str) -> str:
-    return scope_name(name) if ":" in name else provider_name(name, field="scope")
+    return scope_name(name) if isinstance(name, str) and ":" in name else provider_name(name, field="scope")
 
 
 def _span(open_for: DurationLike) -> Duration:

@@ -5,7 +5,7 @@ record, from which it goes on when it is asked again. If none can go, or there i
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, final
 
 import anyio
@@ -16,6 +16,7 @@ from governor._actors.counters import Counters
 from governor._actors.set_aside import ScopeRecord, SetAside
 from governor._units import to_seconds
 from governor.clock import Clock
+from governor.policies.pipeline_state import PipelineState
 from governor.statistics import CounterRecord
 
 if TYPE_CHECKING:
@@ -83,6 +84,37 @@ class Registry:
             else:
                 self.awake[actor] = None
         return actor
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a scope of this name, or a record of it, or a record that an earlier life has left of a provider."""
+        if name in self.actors or name in self.set_aside.records:
+            return True
+        return self._keeper is not None and self._keeper.earlier.knows(name)
+
+    def at_rest(self, name: str) -> Iterator[tuple[str, PipelineState]]:
+        """The scopes of a provider that have no actor, and how they stand."""
+        for scope in self.set_aside.names(name):
+            yield scope, self.set_aside.records[scope].state
+        if self._keeper is not None:
+            yield from self._keeper.earlier.scopes(name)
+
+    def change(self, scope: str, part: Callable[[ScopeActor], None]) -> bool:
+        """Changes a scope that is known. One that is set aside stays so; one of an earlier life begins.
+
+        False if there is no room for it to begin.
+        """
+        record = self.set_aside.records.get(scope)
+        if record is None:
+            actor = self.get(scope)
+            if actor is not None:
+                part(actor)
+            return actor is not None
+        actor = self._builder.revived(scope, record)
+        part(actor)
+        self.set_aside.keep(scope, self._record(actor, record.counters), now=self._now(), most=len(self.set_aside) + 1)
+        if self._keeper is not None:
+            self._keeper.set_aside(scope)
+        return True
 
     def names(self) -> list[str]:
         """The scopes with an actor, in order. Not to be changed."""
@@ -158,17 +190,8 @@ class Registry:
         if not pipeline.at_rest(now):
             if counters.under_way:
                 return False
-            record = ScopeRecord(
-                pipeline.state(),
-                pipeline.settings(),
-                counters,
-                ledger.units,
-                pipeline.providers,
-                self._builder.changes,
-                pipeline.rests_at(now),
-            )
             most = MAX_SET_ASIDE * self._builder.config.global_.max_scopes
-            if not self.set_aside.keep(scope, record, now=now, most=most):
+            if not self.set_aside.keep(scope, self._record(actor, counters), now=now, most=most):
                 return False
             if self._keeper is not None:
                 self._keeper.set_aside(scope)
@@ -182,3 +205,16 @@ class Registry:
         actor.drop(self._late)
         self._on_forgotten(actor)
         return True
+
+    def _record(self, actor: ScopeActor, counters: CounterRecord) -> ScopeRecord:
+        """Where an actor stands."""
+        pipeline = actor.ledger.pipeline
+        return ScopeRecord(
+            pipeline.state(),
+            pipeline.settings(),
+            counters,
+            actor.ledger.units,
+            pipeline.providers,
+            self._builder.changes,
+            pipeline.rests_at(self._now()),
+        )

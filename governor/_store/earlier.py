@@ -4,7 +4,8 @@ Bound: the records in the file, less those that say nothing any more, which are 
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Final, TypeVar, final
@@ -12,9 +13,11 @@ from typing import Final, TypeVar, final
 from governor._store.contract import Head, Loss, OpenStore, Record, Store, Takeover, Unusable
 from governor._store.file import StateFile
 from governor._store.journal import digest
-from governor._store.records import Damaged, StoredGlobal, StoredProvider, StoredScope
+from governor._store.records import Damaged, StoredGlobal, StoredProvider, StoredScope, provider_key, scope_key, scope_of_key
 from governor._units import Instant
 from governor.clock import Clock, moment
+from governor.config import is_within
+from governor.policies.pipeline_state import PipelineState
 from governor.policies.survival import Death
 
 _log: Final = logging.getLogger("governor")
@@ -71,6 +74,18 @@ class EarlierLives:
 
     def __contains__(self, key: str) -> bool:
         return key in self._records
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a record of a scope or a provider of this name that has not been taken yet."""
+        return scope_key(name) in self._records or provider_key(name) in self._records
+
+    def scopes(self, name: str) -> Iterator[tuple[str, PipelineState]]:
+        """The scopes of that name, or of that provider, whose records have not been taken yet, and how they stand."""
+        for key, record in list(self._records.items()):
+            scope = scope_of_key(key)
+            if scope is not None and record is not None and is_within(scope, name):
+                with suppress(Damaged):
+                    yield scope, StoredScope.decode(record.body).state
 
     def take(self, key: str, kind: type[S]) -> tuple[S | None, list[Death]]:
         """What is recorded under a key, if anything, and the deaths since. If it is damaged, everything counts as granted."""

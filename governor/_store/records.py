@@ -95,6 +95,12 @@ def scope_key(scope: str) -> str:
     return f"scope {scope}"
 
 
+def scope_of_key(key: str) -> str | None:
+    """The scope whose record has this key; None if it is that of a provider, or of all scopes."""
+    kind, _, scope = key.partition(" ")
+    return scope if kind == "scope" and scope else None
+
+
 def provider_key(provider: str) -> str:
     """The key of the record of a provider, or of a key of one."""
     return f"provider {provider}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from governor._exports import Later
-from governor.policies.breakers.states import BreakerState
+from governor.policies.breakers.states import BreakerState, BreakerStatus
 from governor.policies.cooldown import CooldownState
 from governor.policies.limits import decode_state
 from governor.policies.rejection_run import RejectionRunState
@@ -45,6 +45,13 @@ class PipelineState(msgspec.Struct, frozen=True):
     def own_server(self) -> "server_limits.ServerLimits | None":
         """What its server has said about this scope alone, to go on from."""
         return None if self.server is None else server_limits.ServerLimits.restored(self.server)
+
+    def holds_back(self, *, as_said: bool) -> bool:
+        """Whether the breaker is not simply closed, or, with `as_said`, the server has said or rejected anything."""
+        if self.breaker.status is not BreakerStatus.CLOSED or self.breaker.ramp is not None:
+            return True
+        said = self.cooldown, self.rejections, self.server
+        return as_said and said != (CooldownState(), RejectionRunState(), None)
 
     @classmethod
     def decode(cls, written: bytes) -> "PipelineState":

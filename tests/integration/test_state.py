@@ -158,7 +158,7 @@ def on_their_way(governor: Governor, folder: Path) -> tuple[int, int]:
     """By the journal: the units that may not have arrived, and the places of calls that may not have ended."""
     actor = actor_of(governor)
     assert isinstance(actor, KeptScopeActor)
-    store = actor._keeper._earlier.store
+    store = actor._keeper.earlier.store
     assert store is not None
     tally = (read_journal(folder / "journal-1", store.head.token) or {})[digest(scope_key("api:get"))].tally
     assert tally.moving is not None
@@ -188,6 +188,24 @@ def test_breakers_pauses_and_budgets_survive_as_well(tmp_path: Path) -> None:
     with Governor(config) as governor:
         denied = governor.try_permit("api", "get"), governor.try_permit("team", "get", caller="team")
         assert ["circuit_breaker_open", "budget_spent"] == [one.reason for one in denied if isinstance(one, Denied)]
+
+
+def test_what_an_operator_has_closed_stays_closed_and_can_be_opened_before_any_call(tmp_path: Path) -> None:
+    config = keeping(tmp_path, "9/day burst 9", provider={"idle": {}})
+    with Governor(config) as governor:
+        assert isinstance(governor.try_permit("api", "get"), Permit)
+        governor.operator.close("api:get", "1h")
+        governor.operator.close("api", "1h")
+        governor.operator.close("idle", "1h")  # It was never called.
+    with Governor(config) as governor:
+        assert ["circuit_breaker_open"] * 2 == [
+            getattr(governor.try_permit(one, "put"), "reason", None) for one in ("api", "idle")
+        ]
+    with Governor(config) as governor:
+        governor.operator.open("api")
+        governor.operator.open("idle")
+    with Governor(config) as governor:
+        assert all(isinstance(governor.try_permit(one, "get"), Permit) for one in ("api", "idle"))
 
 
 def test_a_bucket_whose_number_is_too_large_to_be_written_disturbs_no_other_scope(tmp_path: Path) -> None:

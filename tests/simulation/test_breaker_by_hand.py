@@ -113,20 +113,26 @@ async def test_events_and_log_lines_say_that_it_was_done_by_hand(caplog: pytest.
     ] == [record.getMessage().split(", until")[0] for record in caplog.records]
 
 
-async def test_a_paused_scope_stays_paused_while_it_is_set_aside_and_can_be_resumed_from_there() -> None:
-    async with in_virtual_time(max_scopes=1, idle_after="10s") as governor:
-        granted(governor.try_permit("weather")).record(status=200)
-        governor.set_breaker("weather", open_for="1h")
+async def test_scopes_that_are_set_aside_stay_paused_and_are_opened_and_reset_there() -> None:
+    async with in_virtual_time("3 per day strict", max_scopes=2, idle_after="10s") as governor:
+        for method in ("get", "put"):
+            granted(governor.try_permit("weather", method)).record(status=200)
+            governor.set_breaker(f"weather:{method}", open_for="10d")
         await anyio.sleep(LONG_IDLE)
-        granted(governor.try_permit("news")).record(status=200)
+        for scope in ("news", "sport"):  # There is no room for any other.
+            granted(governor.try_permit(scope)).record(status=200)
+        governor.operator.close("weather", "1h")
+        governor.set_breaker("weather:put", open_for="20d")
+        put = (await governor.astatistics("weather:put")).scopes["weather:put"].breaker
+        governor.operator.open("weather")
+        governor.set_breaker("weather:put", open_for="20d")
+        governor.operator.reset("weather")
         aside = governor.statistics().set_aside
-        with pytest.raises(UsageError, match=r"there is no room for the scope 'weather'"):
-            governor.set_breaker("weather", open_for=None)
         await anyio.sleep(LONG_IDLE)
-        back = governor.try_permit("weather")
-        governor.set_breaker("weather", open_for=None)
+        left = [[reason(governor.try_permit("weather", method)) for _ in range(3)] for method in ("get", "put")]
 
-        assert (1, Reason.CIRCUIT_OPEN, None) == (aside, reason(back), reason(governor.try_permit("weather")))
+    assert (2, 20 * 86_400) == (aside, put.probes_in)
+    assert [[None, None, Reason.RATE_LIMIT]] * 2 == left
 
 
 @pytest.mark.parametrize(
