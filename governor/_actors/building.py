@@ -13,6 +13,8 @@ from random import Random
 from typing import TYPE_CHECKING, Final, final
 from weakref import WeakValueDictionary, ref
 
+from msgspec.structs import replace
+
 from governor._actors.actor import ScopeActor
 from governor._actors.common import Common, Parent
 from governor._actors.failures import Failures
@@ -25,7 +27,7 @@ from governor._units import Instant
 from governor.clock import Clock
 from governor.config import DEFAULT, Config, ProviderSettings, ScopeSettings, keyed_of, provider_of
 from governor.instrumentation import Announcer
-from governor.policies.alike import alike
+from governor.policies.composition import alike, compose
 from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.shared_limit import ONE_REQUEST, MethodCost
@@ -96,7 +98,8 @@ class Builder:
         self.config = config
         #: The providers of which the settings say anything: all others are alike, and looked up once for all of them.
         self._named = {provider_of(name) for name in (*config.provider, *config.outbound, *config.global_.degraded_exempt)}
-        self._parameters_of_others: ProviderParameters | None = None
+        # What those of the others are copied from, and never used itself.
+        self._others: ProviderPolicies | None = None
         self._settings_of_others = config.outbound[DEFAULT]
         # A pipeline for each section of settings, from which those of scopes are copied. The sections live as long as `config`.
         self._models: dict[tuple[int, bool], Pipeline] = {}
@@ -123,11 +126,15 @@ class Builder:
             exempt = name in self.config.global_.degraded_exempt
         else:
             settings, keyed, exempt = self._settings_of_others, None, False
-        if keyed is not None or provider.limits or provider.heard is not None:
+        key = None if keyed is None else self.provider(keyed)
+        if provider.heard is not None:
             pipeline = self._pipeline_of(scope, self._said(scope, settings, self.config), provider=provider)
         else:
             model = self._models.get((id(settings), exempt)) or self._make_model(settings, exempt, provider)
-            pipeline = alike(model, scope, provider)
+            sharing = provider.shares(self._cost(scope, name)) if provider.limits else ()
+            if key is not None and keyed is not None:
+                sharing += key.shares(self._cost(scope, keyed))
+            pipeline = alike(model, scope, provider, key=key, sharing=sharing)
         if self._keeper is not None:
             pipeline = self._keeper.scope(scope, pipeline, self._pipeline_of)
         return self._make(scope, pipeline, common=self._common, retry=settings.retry, loops=settings.loops)
@@ -181,7 +188,10 @@ class Builder:
                 for gone in [other for other, known in self._providers.items() if known() is None]:
                     del self._providers[gone]
                 self._prune_at = 2 * len(self._providers) + 64
-            found = ProviderPolicies(name, self._parameters(name))
+            if "/" in name or name in self._named:
+                found = ProviderPolicies.of(name, self._look_up(name))
+            else:
+                found = (self._others or self._make_others(name)).another(name)
             self._providers[name] = ref(found)
             if self._keeper is not None:
                 found = self._keeper.provider(found)
@@ -210,9 +220,11 @@ class Builder:
         """Those of a provider, or of the section of a key. What a server reveals belongs to its provider."""
         if "/" in provider or provider in self._named:
             return self._look_up(provider)
-        if self._parameters_of_others is None:
-            self._parameters_of_others = self._look_up(provider)
-        return self._parameters_of_others
+        return (self._others or self._make_others(provider)).parameters
+
+    def _make_others(self, one: str) -> ProviderPolicies:
+        self._others = others = ProviderPolicies.of(parameters=self._look_up(one))
+        return others
 
     def _look_up(self, provider: str) -> ProviderParameters:
         scope, config = self.config.for_scope(provider), self.config
@@ -272,7 +284,7 @@ class Builder:
         breaker, limits, exempt, max_debt, arrivals = settings
         name = provider_of(scope)
         keyed = self.config.keyed_section(scope) if name in self._named else None
-        return Pipeline(
+        return compose(
             breaker,
             limits,
             cap=self._watch.cap,
@@ -288,13 +300,15 @@ class Builder:
             leases=self._leases,
             max_debt=max_debt,
             arrivals=arrivals,
+            kept=self._keeper is not None,
         )
 
     def _make_model(self, settings: ScopeSettings, exempt: bool, provider: ProviderPolicies) -> Pipeline:
-        """What scopes with these settings are copied from, whose provider and key have no limits."""
+        """What scopes with these settings are copied from."""
         said = (settings.breaker, settings.limits, exempt, settings.max_debt, settings.arrivals)
-        # With a provider of its own, which is not among those that there are.
-        model = self._pipeline_of("", said, provider=ProviderPolicies(parameters=provider.parameters))
+        # With a provider of its own, which is not among those that there are, and no limits beside those of the scope.
+        parameters = replace(provider.parameters, limits=())
+        model = self._pipeline_of("", said, provider=ProviderPolicies.of(parameters=parameters))
         self._models[id(settings), exempt] = model
         return model
 

@@ -111,7 +111,7 @@ class Keeper:
         if stored is None:
             mourn([limit.policy for limit in shared.limits], tariff, deaths)
         else:
-            parameters, shared = shared.parameters, ProviderPolicies(shared.name, stored.parameters)
+            parameters, shared = shared.parameters, ProviderPolicies.of(shared.name, stored.parameters)
             shared.restore(stored.state)
             limits = (*shared.limits, *shared.stated)
             mourn([limit.policy for limit in limits], shared_tariff(limits), deaths)

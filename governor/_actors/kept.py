@@ -9,6 +9,7 @@ from typing import final
 from governor._actors.actor import ScopeActor
 from governor._actors.common import Common
 from governor._actors.keeper import Keeper
+from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import IDLE
 from governor._actors.permit import Permit
 from governor._actors.queue import Waiter
@@ -16,6 +17,18 @@ from governor.messages import Acquire, Denied
 from governor.policies.loops import Loops
 from governor.policies.pipeline import Pipeline
 from governor.policies.retry import Retry
+
+
+@final
+class KeptLedger(Ledger, eq=False, gc=True, kw_only=True):
+    """The accounts of a scope whose policies are kept."""
+
+    _keeper: Keeper
+
+    def use(self, pipeline: Pipeline) -> None:
+        """Grants by these policies from now on, and keeps them."""
+        self._keeper.attach(self.scope, pipeline)
+        super().use(pipeline)
 
 
 @final
@@ -37,7 +50,10 @@ class KeptScopeActor(ScopeActor):
         self._keeper = keeper
         keeper.attach(scope, pipeline)
         super().__init__(scope, pipeline, common=common, retry=retry, loops=loops)
-        self.ledger.attach = keeper.attach
+        ledger = self.ledger
+        self.ledger = KeptLedger(
+            scope, pipeline, ledger.budget, ledger.clock, ledger.announcer, ledger.counters, _keeper=keeper
+        )
         self.copy()
 
     def acquire(self, acquire: Acquire, waiter: Waiter | None) -> Permit | Denied | None:

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Final, final
+from typing import Final
 
 import msgspec
 
@@ -11,7 +11,8 @@ from governor import instrumentation
 from governor._actors.counters import Counters, LastFailure
 from governor._actors.permit import Success
 from governor._actors.units import ONLY_REQUESTS, UnitWatch
-from governor._lazy import NOTHING
+from governor._fields import stored_directly
+from governor._lazy import NOTHING, always
 from governor._units import MINUTE, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.instrumentation import Announcer
@@ -36,75 +37,47 @@ HEALTHY_INTERVAL: Final = Duration(5 * MINUTE)
 MAX_COSTLY: Final = 512
 
 
-@final
-class Ledger:
-    """The accounts of one scope. Belongs to the actors' thread; `clock` reads the governor's clock."""
+@stored_directly
+class Ledger(msgspec.Struct, eq=False, gc=False):
+    """The accounts of one scope. Belongs to the actors' thread; `clock` reads the governor's clock. Then `follow_units`.
 
-    __slots__ = (
-        "_answered",
-        "_requested",
-        "_succeeded",
-        "_succeeded_at",
-        "announcer",
-        "attach",
-        "budget",
-        "clock",
-        "costly",
-        "counters",
-        "further_units",
-        "pipeline",
-        "scope",
-        "units",
-    )
+    A record that refers to nothing which refers back, so that the garbage collector need not look at it. The announcer has no
+    hooks any more once the governor is closed.
+    """
 
+    scope: str
     pipeline: Pipeline
     #: The retry budget of the provider.
     budget: RetryBudgetPolicy
-
-    def __init__(
-        self,
-        scope: str,
-        pipeline: Pipeline,
-        *,
-        clock: Callable[[], Instant],
-        announcer: Announcer,
-    ) -> None:
-        self.scope = scope
-        self.clock = clock
-        self.announcer = announcer
-        self.counters = Counters()
-        self.units = ONLY_REQUESTS
-        #: The latest grants with a cost of their own, and the requests that all of them took beyond one each.
-        self.costly: deque[tuple[Instant, Request]] = NOTHING
-        self.further_units = 0
-        # The number of successes, and when that number was first seen.
-        self._succeeded = 0
-        self._succeeded_at = Instant(0)
-        #: Answers with a status of 2xx, and requests granted, when the provider last began to pause.
-        self._answered = 0
-        self._requested = 0
-        #: Called with other policies that are in force from now on; None where nothing keeps their state.
-        self.attach: Callable[[str, Pipeline], None] | None = None
-        # As `use`, which every new scope would call.
-        self.pipeline, self.budget = pipeline, pipeline.shared.budget
-        self._follow_units(0)
+    clock: Callable[[], Instant]
+    announcer: Announcer
+    counters: Counters = msgspec.field(default_factory=Counters)
+    units: UnitWatch = msgspec.field(default_factory=always(ONLY_REQUESTS))
+    #: The latest grants with a cost of their own, and the requests that all of them took beyond one each.
+    costly: deque[tuple[Instant, Request]] = NOTHING
+    further_units: int = 0
+    # The number of successes, and when that number was first seen.
+    _succeeded: int = 0
+    _succeeded_at: Instant = Instant(0)
+    #: Answers with a status of 2xx, and requests granted, when the provider last began to pause.
+    _answered: int = 0
+    _requested: int = 0
 
     def use(self, pipeline: Pipeline) -> None:
         """Grants by these policies from now on."""
-        if self.attach is not None:
-            self.attach(self.scope, pipeline)
         self.pipeline = pipeline
         self.budget = pipeline.shared.budget
-        self._follow_units(self.counters.requests)
+        self.follow_units(self.counters.requests)
 
     def go_on_from(self, counters: CounterRecord, units: UnitWatch, *, limits_changed: bool) -> None:
         """Takes over what was counted before the scope was set aside."""
         self.counters.go_on_from(counters)
         self.units = units
         if limits_changed:
-            self._follow_units(counters.requests)
+            self.follow_units(counters.requests)
 
-    def _follow_units(self, requests: int) -> None:
+    def follow_units(self, requests: int = 0) -> None:
+        """Looks at the units that limits count, after so many requests."""
         limits = self.pipeline.all_limits
         for limit in limits:
             if limit.parameters.unit != REQUESTS:

@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from governor._exports import Later
+from governor._lazy import always
 from governor.policies.breakers.breaker import BreakerPolicy
 from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
 from governor.policies.provider import ProviderPolicies
@@ -13,21 +16,19 @@ else:
     server_limits = Later("governor.policies.learning.server_limits")
 
 
-class OwnParts:
+class OwnParts(msgspec.Struct, eq=False, gc=False, kw_only=True):
     """The breaker of a scope, its own pause, and what its server has said about this scope alone."""
-
-    __slots__ = ("breaker", "heard", "key", "own_cooldown", "shared")
 
     #: What the scopes of the provider share.
     shared: ProviderPolicies
     #: What the scopes of its key share, if it has one that limits anything.
-    key: ProviderPolicies | None
+    key: ProviderPolicies | None = None
     #: To change it, see `own_breaker`.
     breaker: BreakerPolicy
     #: A pause of this scope alone; to begin one, see `pause_alone`.
-    own_cooldown: CooldownPolicy
+    own_cooldown: CooldownPolicy = msgspec.field(default_factory=always(NO_COOLDOWN))
     #: What the server has said about the limits of this scope alone; None before it has said anything.
-    heard: "server_limits.ServerLimits | None"
+    heard: "server_limits.ServerLimits | None" = None
 
     def own_breaker(self) -> BreakerPolicy:
         """The breaker, to change it."""

@@ -13,141 +13,100 @@ request takes units of leases, counts and recalls on its own; the one with the l
 Places in flight are leased apart from them, because a call that succeeds gives its place to the next one.
 """
 
-from collections.abc import Iterable, Mapping
-from math import inf
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
+import msgspec
+
+from governor._fields import stored_directly
+from governor._lazy import always
 from governor._units import AFTER_OUTCOME, NEVER, Instant
 from governor.policies.arrivals import Arrivals
 from governor.policies.ban_guard import BanGuard
-from governor.policies.breakers.breaker import BreakerPolicy, unmoved
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.breakers.states import BreakerStatus
 from governor.policies.budget import Budgets
-from governor.policies.contract import PLAIN, REQUESTS, Grant, Limit, LimitPolicy, Policy, Request, Result
+from governor.policies.contract import PLAIN, REQUESTS, Grant, Leasable, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
 from governor.policies.degraded import DegradedPolicy
+from governor.policies.in_flight import InFlightPolicy
 from governor.policies.leasing import leases_elsewhere, leasing, places
-from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, build, predecessors
+from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, predecessors
 from governor.policies.mark import Mark, excess
 from governor.policies.own_parts import OwnParts
 from governor.policies.pipeline_state import NOTHING_DROPPED, PipelineState, born_first
-from governor.policies.provider import ProviderPolicies
 from governor.policies.request_cap import RequestCapPolicy
-from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, gates, shares
+from governor.policies.shared_limit import LimitQueue, Share, gates
 from governor.policies.verdict import Verdict
-
-if TYPE_CHECKING:
-    from governor.policies.learning.server_limits import ServerLimits
 
 #: At most one in this many of the available permits is granted ahead, so that most of them stay available to all.
 _LEASABLE: Final = 8
-
-#: What is assumed about calls unless the settings say otherwise.
-DEFAULT_ARRIVALS: Final = Arrivals()
 
 #: Breaker, limits, whether the scope is exempt from degraded mode, the largest debt of its limits, and what they assume.
 PipelineSettings = tuple[Breaker, tuple[Limit, ...], bool, float, Arrivals]
 
 
-class Pipeline(OwnParts):
-    """The policies of one scope.
+@stored_directly
+class Pipeline(OwnParts, eq=False, gc=False, kw_only=True):
+    """The policies of one scope, as `compose` and `alike` make them.
 
     All scopes share the cap and degraded mode, which does not pause an exempt scope; the scopes of a provider share `shared`,
     and `own_cooldown` and `own_server` are of this scope alone.
+    A record that refers to nothing which refers back, so that the garbage collector need not look at it.
     """
 
-    __slots__ = (
-        "_receipts_born",
-        "all_limits",
-        "arrivals",
-        "awaits_answers",
-        "born",
-        "budgets",
-        "cap",
-        "degraded",
-        "dropped",
-        "exempt",
-        "gate",
-        "gates",
-        "guard",
-        "leasing",
-        "leases",
-        "leases_elsewhere",
-        "leases_from",
-        "limits",
-        "mark",
-        "max_debt",
-        "needs_outcome",
-        "places",
-        "provider",
-        "shares",
-    )
+    #: The name of the provider.
+    provider: str
+    #: Closes the scope before the server bans the client.
+    guard: BanGuard
+    limits: tuple[LimitPolicy, ...]
+    #: Those that the scope shares with others included.
+    all_limits: tuple[LimitPolicy, ...]
+    cap: RequestCapPolicy
+    degraded: DegradedPolicy
+    #: The budgets of caller labels, which all scopes share.
+    budgets: Budgets
+    max_debt: float
+    arrivals: Arrivals
+    exempt: bool
+    #: Whether permits may be granted ahead, and to other processes; and the limits that lease then, with the cap.
+    leases: bool
+    leases_elsewhere: bool
+    leasing: tuple[Leasable, ...]
+    #: The limits whose places are leased.
+    places: tuple[InFlightPolicy, ...]
+    #: Whether a limit waits for outcomes, so that a grant must not get lost.
+    needs_outcome: bool
+    #: Whether it matters to a limit when an answer begins.
+    awaits_answers: bool
+    #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
+    born: tuple[int, ...]
+    _receipts_born: int = 0
+    #: The limits that the scope shares with others: of its provider, and of its key. Those of its server are treated alike.
+    shares: tuple[Share, ...] = ()
+    #: Of these, the ones that a plain request takes units of: the queues, and the limits.
+    gates: tuple[LimitQueue | LimitPolicy, ...] = ()
+    #: How much may be granted before it is written down; None without a store.
+    mark: Mark | None = None
+    #: Amounts beyond the largest debt of a limit, by unit; they were dropped and not charged.
+    dropped: Mapping[str, int] = msgspec.field(default_factory=always(NOTHING_DROPPED))
+    #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
+    #: From `leases_from` on permits may be granted ahead: all places may be leased then.
+    gate: Instant = Instant(0)
+    leases_from: Instant = Instant(0)
 
-    def __init__(
-        self,
-        breaker: Breaker,
-        limits: Iterable[Limit],
-        *,
-        cap: RequestCapPolicy,
-        degraded: DegradedPolicy,
-        provider: ProviderPolicies | None = None,
-        key: ProviderPolicies | None = None,
-        cost: MethodCost = ONE_REQUEST,
-        key_cost: MethodCost = ONE_REQUEST,
-        scope: str = "",
-        own_server: "ServerLimits | None" = None,
-        exempt: bool = False,
-        leases: bool = True,
-        max_debt: float = inf,
-        arrivals: Arrivals = DEFAULT_ARRIVALS,
-        budgets: Budgets | None = None,
-        mark: Mark | None = None,
-    ) -> None:
-        #: What the scopes of the provider share, and the name of the provider.
-        self.shared = ProviderPolicies() if provider is None else provider
-        self.provider = self.shared.name
-        self.key = key
-        self.heard = None if own_server is None else own_server.beside(self.shared.server)
-        #: The limits that the scope shares with others: of its provider, and of its key. Those of its server are treated alike.
-        self.shares: tuple[Share, ...] = shares(self.shared.limits, cost) if self.shared.limits else ()
-        if key is not None:
-            self.shares += shares(key.limits, key_cost)
-        if stated := self.shared.stated if self.heard is None else (*self.shared.stated, *self.heard.limits):
-            self.shares += shares(stated, ONE_REQUEST)
-        #: Closes the scope before the server bans the client.
-        self.guard = BanGuard(scope, self.shared)
-        self.breaker = unmoved(breaker) or BreakerPolicy(breaker)
-        self.limits: tuple[LimitPolicy, ...] = tuple([build(limit, max_debt, arrivals) for limit in limits])
-        self.max_debt, self.arrivals = max_debt, arrivals
-        #: Amounts beyond the largest debt of a limit, by unit; they were dropped and not charged.
-        self.dropped = NOTHING_DROPPED
-        self.cap, self.degraded = cap, degraded
-        #: The budgets of caller labels, which all scopes share.
-        self.budgets = Budgets() if budgets is None else budgets
-        #: How much may be granted before it is written down; None without a store.
-        self.mark = mark
-        self.own_cooldown = NO_COOLDOWN
-        #: Of the shared limits that a plain request takes units of: the queues, and the limits.
-        self.gates = gates(self.shares) if self.shares else ()
-        self.all_limits = (*self.limits, *(share.policy for share in self.shares)) if self.shares else self.limits
-        #: Whether a limit waits for outcomes, so that a grant must not get lost.
-        self.needs_outcome = any(map(NEEDS_OUTCOME, self.all_limits))
-        #: Whether it matters to a limit when an answer begins.
-        self.awaits_answers = any(map(AWAITS_ANSWERS, self.all_limits))
-        #: Whether permits may be granted ahead, and to other processes; and the limits that lease then, with the cap.
-        found = leasing(self.limits, self.shares, self.all_limits) if leases and not self.breaker.counts_successes else None
+    def share(self, sharing: tuple[Share, ...]) -> None:
+        """Takes these limits, which it shares with other scopes, beside its own. Before anything is granted; then `regate`."""
+        policies = tuple([share.policy for share in sharing])
+        self.shares, self.gates = sharing, gates(sharing)
+        self.all_limits = together = (*self.limits, *policies)
+        self.needs_outcome = self.needs_outcome or any(map(NEEDS_OUTCOME, policies))
+        self.awaits_answers = self.awaits_answers or any(map(AWAITS_ANSWERS, policies))
+        found = leasing(self.limits, sharing, together) if self.leases else None
         self.leases, self.leasing = found is not None, found or ()
-        self.leases_elsewhere = self.leases and leases_elsewhere(self.limits, self.shares)
-        #: The limits whose places are leased.
-        self.places = places(self.all_limits) if self.needs_outcome and self.leases else ()
-        #: The generation of the breaker from which on each limit, and the receipts as a whole, know of grants.
-        self.born, self._receipts_born = born_first(len(self.all_limits)), 0
-        self.exempt = exempt
-        #: From this instant on all policies but the cap and the shares grant a `PLAIN` request; before it, call `verdict`.
-        #: From `leases_from` on permits may be granted ahead: all places may be leased then.
-        self.gate = self.leases_from = Instant(0)
-        self.regate()
+        self.leases_elsewhere = self.leases and leases_elsewhere(self.limits, sharing)
+        self.places = places(together) if self.needs_outcome and self.leases else ()
+        self.born = born_first(len(together))
 
     @property
     def spending(self) -> tuple[LimitPolicy | RequestCapPolicy, ...]:
@@ -398,3 +357,7 @@ class Pipeline(OwnParts):
             self.pause_alone().restore(state.cooldown)
         self.guard.restore(state.rejections)
         self.regate()
+
+
+class MarkedPipeline(Pipeline, eq=False, gc=True):
+    """The policies of a scope whose state is kept. Its mark refers to the store, which refers to the scopes."""

@@ -13,11 +13,13 @@ the scopes rebuild their pipelines; `governor._actors.effects.ProviderChanged` d
 
 from collections.abc import Iterable
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from governor._exports import Later
+from governor._lazy import always
 from governor._units import NEVER, Duration, Instant
 from governor.hints import MAX_HINT
 from governor.policies.arrivals import Arrivals
@@ -28,7 +30,7 @@ from governor.policies.gcra import TokenBucket
 from governor.policies.limits import build, predecessors
 from governor.policies.rejection_run import NO_REJECTIONS, RejectionRunPolicy, RejectionRunState
 from governor.policies.retry_budget import RetryBudget, RetryBudgetPolicy, RetryBudgetState
-from governor.policies.shared_limit import SharedLimit
+from governor.policies.shared_limit import ONE_REQUEST, MethodCost, Share, SharedLimit, shares
 from governor.policies.windows.parameters import StrictWindow
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ else:
 _UNPAUSED: Final = (NO_COOLDOWN, NO_HOLD)
 
 
-class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the policies of a provider are made of. `max_debt` is that of a `LimitPolicy`, and `arrivals` what it assumes."""
 
     limits: tuple[Limit, ...] = ()
@@ -57,6 +59,10 @@ class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True):
     gentle: bool = False
 
 
+#: Those of a provider without limits.
+_UNLIMITED: Final = ProviderParameters()
+
+
 class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of what the scopes of a provider share, with the limits of the provider in order."""
 
@@ -70,44 +76,48 @@ class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
     server: "server_limits.ServerLimitsState | None"
 
 
-class ProviderPolicies:
-    """The shared policies of one provider, or of one key of a provider."""
+class ProviderPolicies(msgspec.Struct, eq=False, weakref=True):
+    """The shared policies of one provider, or of one key of a provider.
 
-    __slots__ = (
-        "__weakref__",
-        "_numbered",
-        "ban_budget",
-        "budget",
-        "cooldown",
-        "heard",
-        "hold",
-        "limits",
-        "name",
-        "parameters",
-        "pauses",
-        "rejections",
-    )
+    A record, which the garbage collector need not look at before it refers to what that looks at, such as limits.
+    """
 
-    def __init__(self, name: str = "", parameters: ProviderParameters | None = None) -> None:
-        self.name = name
-        self.parameters = ProviderParameters() if parameters is None else parameters
-        #: A pause that the server has asked for, and one that an operator has set: see `own_cooldown` and `own_hold`.
-        self.cooldown, self.hold = _UNPAUSED
-        #: All policies that only pause the provider, in the order in which they are asked.
-        self.pauses: tuple[CooldownPolicy, ...] = _UNPAUSED
-        #: The retry budget.
-        self.budget = RetryBudgetPolicy(self.parameters.retry_budget)
-        #: What the server has rejected, and the run of it; to count a rejection, see `begin_rejections`.
-        self.ban_budget = unspent(self.parameters.ban_budget)
-        self.rejections = NO_REJECTIONS
-        if self.ban_budget.counting:
-            self.begin_rejections()
-        #: The limits over all scopes together.
-        found = self.parameters.limits  # Most providers have none, which saves three calls.
-        self.limits = tuple([SharedLimit(limit) for limit in self._build(found)]) if found else ()
-        #: What the server has said about its limits; None before it has said anything, unless it is asked gently.
-        self.heard = self._new_server() if self.parameters.gentle else None
-        self._numbered = 0
+    name: str
+    parameters: ProviderParameters
+    #: The retry budget.
+    budget: RetryBudgetPolicy
+    #: What the server has rejected, and the run of it; to count a rejection, see `begin_rejections`.
+    ban_budget: BanBudgetPolicy
+    rejections: RejectionRunPolicy = msgspec.field(default_factory=always(NO_REJECTIONS))
+    #: A pause that the server has asked for, and one that an operator has set: see `own_cooldown` and `own_hold`.
+    cooldown: CooldownPolicy = msgspec.field(default_factory=always(NO_COOLDOWN))
+    hold: CooldownPolicy = msgspec.field(default_factory=always(NO_HOLD))
+    #: All policies that only pause the provider, in the order in which they are asked.
+    pauses: tuple[CooldownPolicy, ...] = _UNPAUSED
+    #: The limits over all scopes together.
+    limits: tuple[SharedLimit, ...] = ()
+    #: What the server has said about its limits; None before it has said anything, unless it is asked gently.
+    heard: "server_limits.ServerLimits | None" = None
+    _numbered: int = 0
+    # Shares of the limits for scopes whose requests take one each.
+    _shares: tuple[Share, ...] = ()
+
+    @classmethod
+    def of(cls, name: str = "", parameters: ProviderParameters = _UNLIMITED) -> Self:
+        """The policies of a provider that has been asked for nothing."""
+        shared = cls(name, parameters, RetryBudgetPolicy(parameters.retry_budget), unspent(parameters.ban_budget))
+        if shared.ban_budget.counting:
+            shared.begin_rejections()
+        shared.limits = tuple([SharedLimit(limit) for limit in shared._build(parameters.limits)])
+        if parameters.gentle:
+            shared.heard = shared._new_server()
+        return shared
+
+    def another(self, name: str) -> Self:
+        """What `of` makes for another provider with these parameters. To be called on one that nothing has happened to."""
+        if self.limits or self.heard is not None or self.ban_budget.counting:
+            return self.of(name, self.parameters)
+        return replace(self, name=name, budget=RetryBudgetPolicy(self.parameters.retry_budget))
 
     @property
     def server(self) -> "server_limits.ServerLimits":
@@ -143,6 +153,14 @@ class ProviderPolicies:
     def stated(self) -> tuple[SharedLimit, ...]:
         """The limits that the server has revealed."""
         return () if self.heard is None else self.heard.limits
+
+    def shares(self, cost: MethodCost) -> tuple[Share, ...]:
+        """The limits of the settings as a scope with this cost uses them. All whose requests take one each have the same."""
+        if cost is not ONE_REQUEST:
+            return shares(self.limits, cost)
+        if not self._shares:
+            self._shares = shares(self.limits, ONE_REQUEST)
+        return self._shares
 
     @property
     def told(self) -> tuple[LimitPolicy, ...]:
@@ -185,7 +203,7 @@ class ProviderPolicies:
                 policy.carry_over(now, origin)
             # Of two limits that go on from the same one, the first has its queue.
             changed.append(SharedLimit(policy, old.pop(origin, None) if origin is not None else None))
-        self.limits = tuple(changed)
+        self.limits, self._shares = tuple(changed), ()
 
     @property
     def windows(self) -> tuple[StrictWindow, ...]:

@@ -102,6 +102,7 @@ class LimitQueue:
             self.amount -= place[1]
         if not self._places:
             self.ready = self.largest = 0
+            self._heap.clear()  # A scope refers to this queue, which must not refer to one that has left.
 
     def first(self) -> WaitingScope | None:
         """The scope whose head has arrived first; None if the queue is empty."""

@@ -40,6 +40,7 @@ from governor.instrumentation import Announcer
 from governor.messages import Acquire
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.breakers.states import BreakerStatus
+from governor.policies.composition import compose
 from governor.policies.contract import PLAIN, Request
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -139,7 +140,7 @@ class LeaseMachine(RuleBasedStateMachine):
     def _scope(self, name: str, limits: list[Limited], failures: int) -> Scope:
         actor = ScopeActor(
             name,
-            Pipeline(Breaker(failures=failures), limits, cap=self.cap, degraded=self.degraded),
+            compose(Breaker(failures=failures), limits, cap=self.cap, degraded=self.degraded),
             common=Common(
                 portal=self.portal,
                 failures=self.failures,

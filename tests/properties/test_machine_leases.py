@@ -37,11 +37,11 @@ from governor.policies.arrivals import Arrivals
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.breakers.states import BreakerStatus
 from governor.policies.budget import Budgets
+from governor.policies.composition import compose
 from governor.policies.contract import Request
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
-from governor.policies.pipeline import Pipeline
 from governor.policies.request_cap import WINDOW, RequestCap, RequestCapPolicy
 from governor.policies.retry import Retry
 from governor.protocol import (
@@ -156,7 +156,7 @@ class MachineLeases(RuleBasedStateMachine):
     def _actor(self, name: str, breaker: Breaker, limit: TokenBucket | InFlight) -> ScopeActor:
         return ScopeActor(
             name,
-            Pipeline(breaker, [limit], cap=self.cap, degraded=self.degraded, arrivals=self.arrivals),
+            compose(breaker, [limit], cap=self.cap, degraded=self.degraded, arrivals=self.arrivals),
             common=Common(
                 portal=self.portal,
                 failures=self.failures,

@@ -26,11 +26,12 @@ from governor.config import parse_limit
 from governor.policies.account import AT, GRANTED, OUT, PRIME, Account, Tariff, new_cells, tariff_of
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.budget import Budget, BudgetLimit, Budgets
+from governor.policies.composition import DEFAULT_ARRIVALS, compose
 from governor.policies.contract import PLAIN, Grant, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.learning.server_limits import ServerLimits
 from governor.policies.mark import Charge, Mark
-from governor.policies.pipeline import DEFAULT_ARRIVALS, Pipeline, PipelineSettings
+from governor.policies.pipeline import Pipeline, PipelineSettings
 from governor.policies.provider import ProviderParameters, ProviderPolicies
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
 from tests.support import tape as st
@@ -113,7 +114,7 @@ class Life:
         self.budgets = Budgets({"all": each})
         self.keeper.restore_global(self.cap, self.degraded, self.budgets)
         shared = (parse_limit(f"{scale * SHARED} per minute strict"),)
-        self.provider = self.keeper.provider(ProviderPolicies("x", ProviderParameters(limits=shared)))
+        self.provider = self.keeper.provider(ProviderPolicies.of("x", ProviderParameters(limits=shared)))
         self.scopes = [self._scope(f"x:{name}", limit) for name, limit in zip(("get", "post"), limits, strict=True)]
 
     def _scope(self, name: str, limit: str) -> Pipeline:
@@ -124,7 +125,7 @@ class Life:
 
     def _build(self, name: str, settings: PipelineSettings, own_server: ServerLimits | None) -> Pipeline:
         breaker, limits, exempt, max_debt, arrivals = settings
-        return Pipeline(
+        return compose(
             breaker,
             limits,
             cap=self.cap,

@@ -8,6 +8,7 @@ import pytest
 from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
 from governor.policies.apart import only_the_cap_refuses
 from governor.policies.breakers.parameters import Breaker
+from governor.policies.composition import compose
 from governor.policies.contract import PLAIN, Grant, LimitPolicy, Policy, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -49,7 +50,7 @@ STEPS: Final = (st.integers(0, 30) | st.just(30)).flatmap(lambda length: st.list
 def pipelines(draw: st.DrawFn) -> Pipeline:
     """Spans of microseconds, so that everything happens within one window of the cap."""
     probes = draw(st.integers(1, 3))
-    return Pipeline(
+    return compose(
         Breaker(
             failures=draw(st.integers(1, 4)),
             open_for=draw(SPANS),
@@ -205,7 +206,7 @@ def test_settling_at_once_is_as_good_as_having_asked_for_what_was_used(
     subject: Pipeline, asked: Request, requests: int, tokens: int
 ) -> None:
     now = Instant(START)
-    twin = Pipeline(
+    twin = compose(
         subject.breaker.parameters,
         [limit.parameters for limit in subject.limits],
         cap=RequestCapPolicy(subject.cap.parameters),
@@ -241,7 +242,7 @@ def test_a_pipeline_at_rest_answers_like_a_new_one(subject: Pipeline, steps: lis
     for gap, request, ends in steps:
         now += gap
         if subject.at_rest(Instant(now)):
-            new = Pipeline(
+            new = compose(
                 subject.breaker.parameters,
                 [limit.parameters for limit in subject.limits],
                 cap=subject.cap,
@@ -264,7 +265,7 @@ def test_a_pipeline_restored_in_mid_run_behaves_like_the_one_that_went_on(
     for number, (gap, request, ends) in enumerate(steps):
         now += gap
         if number == cut:
-            other = Pipeline(
+            other = compose(
                 subject.breaker.parameters,
                 [limit.parameters for limit in subject.limits],
                 cap=RequestCapPolicy(subject.cap.parameters),

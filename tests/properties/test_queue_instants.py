@@ -18,6 +18,7 @@ from governor.messages import Acquire
 from governor.policies import turn as turns
 from governor.policies._sliding_log import SlidingLog
 from governor.policies.breakers.parameters import Breaker
+from governor.policies.composition import compose
 from governor.policies.contract import PLAIN, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -211,7 +212,7 @@ def cases(random: Random) -> Iterator[Case]:
     while True:
         limits, most = limits_of(random), random.choice([3, 20, 1000])
         cap, degraded = RequestCapPolicy(RequestCap(most)), DegradedPolicy(Degraded())
-        pipeline = Pipeline(Breaker(failures=10**9), limits, cap=cap, degraded=degraded)
+        pipeline = compose(Breaker(failures=10**9), limits, cap=cap, degraded=degraded)
         models = [*map(model_of, limits), Window(most, 60_000_000)]
         case = Case(pipeline, models, START, random, limits)
         per = max([1, *(limit.per for limit in limits if isinstance(limit, (TokenBucket, StrictWindow)))])

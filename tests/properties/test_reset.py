@@ -49,7 +49,7 @@ def asks(provider: ProviderPolicies, now: Instant) -> list[tuple[str, Instant]]:
 def test_a_provider_that_was_reset_goes_on_as_a_new_one(
     parameters: ProviderParameters, said: list[Hint], later: list[Hint]
 ) -> None:
-    reset, new = ProviderPolicies("acme", parameters), ProviderPolicies("acme", parameters)
+    reset, new = ProviderPolicies.of("acme", parameters), ProviderPolicies.of("acme", parameters)
     now = START
     for hint in said:
         hear(reset, now, hint)

@@ -4,12 +4,20 @@ import asyncio
 import gc
 import tracemalloc
 from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping
+from functools import partial
+from operator import is_
+from pathlib import Path
+from weakref import ref
 
 import anyio
 import pytest
 
+from governor import Config, Governor
+from governor._supervisor import Supervisor
 from tests.support.answers import granted
 from tests.support.governors import in_virtual_time as governed
+from tests.support.governors import supervisor_of
 
 pytestmark = pytest.mark.anyio
 
@@ -42,3 +50,29 @@ async def test_a_scope_that_was_touched_once_has_no_queue_no_set_no_event_and_no
 
     assert Counter() == made
     assert taken / SCOPES < MAX_BYTES
+
+
+async def test_a_governor_that_has_been_closed_is_collected(tmp_path: Path) -> None:
+    """Also where calls have waited for a shared limit, a hook knows the governor, or its state is kept."""
+    limits = {"provider": {"acme": {"limits": ["1 in flight"]}}}
+    kept = limits | {"machine": {"state": str(tmp_path)}}
+    left = [await closed(settings) for settings in ({}, limits, kept)]
+    gc.collect()
+
+    assert [None] * 3 == [one() for one in left]
+
+
+async def closed(settings: Mapping[str, object]) -> ref[Supervisor]:
+    governor = Governor(Config.from_mapping(settings))
+    governor.add_hook(partial(is_, governor))
+    async with governor, anyio.create_task_group() as tasks:
+        permit = granted(governor.try_permit("acme", "GET"))
+        tasks.start_soon(waits, governor)
+        await anyio.wait_all_tasks_blocked()
+        permit.record(status=200)
+    return ref(supervisor_of(governor))
+
+
+async def waits(governor: Governor) -> None:
+    async with governor.permit("acme", "POST"):
+        pass

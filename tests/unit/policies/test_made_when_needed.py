@@ -11,6 +11,7 @@ from governor.policies.ban_guard import BanGuard, Rejection
 from governor.policies.breakers.breaker import unmoved
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.clients.tables import build
+from governor.policies.composition import compose
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -115,12 +116,12 @@ def reconfigure(subject: Pipeline) -> None:
 
 
 def new(parameters: ProviderParameters = STRICT) -> Pipeline:
-    return Pipeline(
+    return compose(
         Breaker(),
         [TokenBucket(1, SECOND, burst=10), TokenBucket(1, SECOND, burst=10, unit="tokens")],
         cap=RequestCapPolicy(RequestCap()),
         degraded=DegradedPolicy(Degraded()),
-        provider=ProviderPolicies("one", parameters),
+        provider=ProviderPolicies.of("one", parameters),
         max_debt=1.0,
     )
 
@@ -187,7 +188,7 @@ def test_scopes_share_a_breaker_only_until_one_fails_however_many_other_breakers
 
 
 def test_an_answer_in_a_scope_without_rejections_ends_those_of_its_provider() -> None:
-    provider = ProviderPolicies("one", LENIENT)
+    provider = ProviderPolicies.of("one", LENIENT)
     rejected, other = BanGuard("one:get", provider), BanGuard("one:post", provider)
     rejected.learn(NOW, NOW, Rejection.FORBIDDEN)
     before = provider.rejections.run
@@ -207,7 +208,7 @@ def test_a_provider_goes_on_with_what_its_server_has_said() -> None:
 
 @pytest.mark.parametrize("heard", [False, True])
 def test_other_settings_of_a_provider_hold_for_what_its_server_will_say(heard: bool) -> None:
-    provider = ProviderPolicies("one", ProviderParameters(adopts=False))
+    provider = ProviderPolicies.of("one", ProviderParameters(adopts=False))
     before = provider.server.adopts if heard else False
     provider.reconfigure(NOW, ProviderParameters(adopts=True))
 

@@ -10,6 +10,7 @@ from governor.errors import Reason
 from governor.policies.apart import only_the_cap_refuses
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.breakers.states import BreakerStatus
+from governor.policies.composition import compose
 from governor.policies.contract import PLAIN, Grant, Limit, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
@@ -28,7 +29,7 @@ def at(seconds: float) -> Instant:
 
 
 def pipeline(*limits: Limit, cap: int = 1_000, exempt: bool = False, breaker: Breaker | None = None) -> Pipeline:
-    return Pipeline(
+    return compose(
         breaker or Breaker(),
         limits,
         cap=RequestCapPolicy(RequestCap(cap)),
@@ -94,7 +95,7 @@ def test_threads_have_leases_of_more_limits_than_other_processes(limits: list[Li
 @pytest.mark.promise("R08")
 def test_failures_of_all_scopes_are_one_row() -> None:
     first = pipeline(breaker=Breaker(failures=100))
-    second = Pipeline(Breaker(failures=100), (), cap=first.cap, degraded=first.degraded, provider=ProviderPolicies("second"))
+    second = compose(Breaker(failures=100), (), cap=first.cap, degraded=first.degraded, provider=ProviderPolicies.of("second"))
     fail(first, T0, 5)
     fail(second, T0, 4)
     before = first.degraded.due

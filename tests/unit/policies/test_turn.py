@@ -7,6 +7,7 @@ from governor._units import AFTER_OUTCOME, MINUTE, NEVER, SECOND, Instant
 from governor.config.text import parse_limit
 from governor.messages import Acquire
 from governor.policies.breakers.parameters import Breaker
+from governor.policies.composition import compose
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.pipeline import Pipeline
@@ -24,7 +25,7 @@ def at(seconds: float) -> Instant:
 
 
 def pipeline(*limits: str, breaker: Breaker | None = None, cap: int = 10**9) -> Pipeline:
-    return Pipeline(
+    return compose(
         breaker or Breaker(),
         [parse_limit(limit) for limit in limits],
         cap=RequestCapPolicy(RequestCap(cap)),
