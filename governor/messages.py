@@ -38,6 +38,8 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
 
     `echoes` are the folded values of the request, which are folded in its answer as well. They last as long as the call.
     `waits`: whether the request asks the server to answer later, as a long poll does. `reads`: whether it only reads.
+    `polls`: whether it waits for something to come or to become free, by its name. `pages`: whether it asks for
+    where a list goes on, so that only an answer with something in it tells about those of the same shape.
     """
 
     exact: bytes
@@ -45,6 +47,8 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
     echoes: frozenset[bytes] = frozenset()
     waits: bool = False
     reads: bool = False
+    polls: bool = False
+    pages: bool = False
 
 
 class WatchedCall(msgspec.Struct):

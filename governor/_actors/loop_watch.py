@@ -46,6 +46,7 @@ class _Note(msgspec.Struct, frozen=True):
     rule: Loops
     call: Call
     answer: bytes
+    gist: bytes
     similar: bool
 
 
@@ -114,14 +115,22 @@ class LoopWatch:
         if watched.fingerprint.reads and watched.call.caller is None:
             return  # As `GET`, whose repetition is polling.
         body = answer.encode(*_fingerprints.LENIENT) if isinstance(answer, str) else answer
-        digest = (
-            b"%d" % now  # It asks to come back later, and counts as an answer that changes.
-            if _fingerprints.is_pending(body)
-            else _fingerprints.Fingerprints(self._secret).answer(status, body, watched.fingerprint)
-        )
+        prints = _fingerprints.Fingerprints(self._secret)
+        if _fingerprints.is_pending(body) or (
+            watched.fingerprint.polls and _fingerprints.goes_on(body, is_error=status is not None and status >= 400)
+        ):
+            digest = gist = b"%d" % now  # It asks to come back later, and counts as an answer that changes.
+        else:
+            digest = prints.answer(status, body, watched.fingerprint)
+            gist = digest if watched.call.caller is None else prints.gist(status, body, watched.fingerprint)
         # The answer to a write that was done may say the same whatever was written, and an empty one says the same.
-        similar = bool(answer) and (status is None or status == 200 or status >= 400) and not _fingerprints.acknowledges(body)
-        note = _Note(now, watched.asked_at, scope, watched.rule, watched.call, digest, similar)
+        similar = (
+            bool(answer)
+            and (status is None or status == 200 or status >= 400)
+            and not _fingerprints.acknowledges(body)
+            and (not watched.fingerprint.pages or _fingerprints.lists(body))
+        )
+        note = _Note(now, watched.asked_at, scope, watched.rule, watched.call, digest, gist, similar)
         if get_ident() == self._portal.thread:
             self._read()
             self._learn(note)
@@ -151,7 +160,9 @@ class LoopWatch:
             self._learn(self._notes.popleft())
 
     def _learn(self, note: _Note) -> None:
-        stage = self._guard.answered(note.at, note.rule, note.call, note.asked_at, note.answer, similar=note.similar)
+        stage = self._guard.answered(
+            note.at, note.rule, note.call, note.asked_at, note.answer, gist=note.gist, similar=note.similar
+        )
         if stage is Stage.WARNED:
             self._announce(note.scope, stage, note.call.caller)
 

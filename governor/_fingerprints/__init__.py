@@ -17,7 +17,7 @@ Costs about 20 us for a small request, 85 us for a prompt of 1 KiB and 750 us fo
 folded, and 20 us for the answer of a model.
 """
 
-from governor._fingerprints.answers import acknowledges, is_pending
+from governor._fingerprints.answers import acknowledges, goes_on, is_pending, lists
 from governor._fingerprints.fingerprints import LENIENT, Fingerprints, check
 
-__all__ = ["LENIENT", "Fingerprints", "acknowledges", "check", "is_pending"]
+__all__ = ["LENIENT", "Fingerprints", "acknowledges", "check", "goes_on", "is_pending", "lists"]

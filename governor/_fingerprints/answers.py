@@ -7,26 +7,38 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from governor._fingerprints.volatile import VALUE
+from governor._fingerprints.volatile import CURSOR, VALUE
 
 #: What an answer says about itself: its identifier, its time, and what it used.
 _ABOUT_ITSELF: Final = re.compile(
-    rb'"(?:(?:created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|pid'
-    rb"|(?:[rR]equest|response|trace|ray)_?[iI]d|took(?:_ms|Ms)?"
+    rb'"(?:(?:created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|traceparent|pid|avgLogprobs|(?:prompt_)?eval_count'
+    rb"|(?:[rR]equest|response|trace|ray|message|step|run|execution|invocation|event|log|query|correlation|span)_?[iI]d"
+    rb"|took(?:_ms|Ms)?"
     rb"|(?:started|finished|ended|completed|checked|generated|served|executed|processed)_?[aA]t"
-    rb'|(?:queue|prompt|completion|total|query|inference|processing)_?[tT]ime(?:_?[mM][sS])?)":\s*(?:"[^"]*"|[0-9.e-]+)'
-    rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu)[-_][0-9A-Za-z]{6,}"'
-    rb'|(?:usage|usage_?[mM]etadata|tokens)":\s*\{(?:[^{}]|\{[^{}]*\})*\})'
+    rb'|(?:queue|prompt|completion|total|query|search|inference|processing|execution|response|wall|cpu)_?[tT]ime(?:_?[mM][sS])?)":\s*(?:"[^"]*"|[0-9.e-]+)'
+    rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu|tooluse)[-_][0-9A-Za-z-]{6,}"'
+    rb'|(?:step|turn|iteration)[ _-][0-9]{1,4}"'
+    rb'|(?:[a-z_]*usage|usage_?[mM]etadata|tokens|_shards)":\s*\{(?:[^{}]|\{[^{}]*\})*\}|context":\s*\[[0-9, ]*\])'
 )
 #: How long an answer took.
 _TOOK: Final = re.compile(rb'"[a-z_]{0,20}(?:duration|elapsed|latency)(?:_?(?:[mM]s|ns|seconds))?":\s*(?:"[^"]*"|[0-9.e-]+)')
 #: When an answer was made, and which one it is, if it says so once: several times are those of what it is about.
 _MADE: Final = re.compile(
-    rb'"(?:timestamp|date|time|ts|now|server_?[tT]ime|uuid)":\s*(?:"[0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]{5,30}"|1[0-9]{9,18}(?:\.[0-9]+)?'
-    rb'|"[0-9a-f]{8}-[0-9a-f-]{27}")'
+    rb'"(?:timestamp|date|time|ts|now|at|(?:server|current)_?[tT]ime|as_?[oO]f|(?:retriev|fetch|query)_?[aA]t|uuid)":\s*'
+    rb'(?:"[0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]{5,30}"|"?1[0-9]{9,18}(?:\.[0-9]+)?"?|"[0-9a-f]{8}-[0-9a-f-]{27}")'
+)
+#: The identifier of an answer of a model.
+_COMPLETION: Final = re.compile(rb'"id":\s*"[0-9a-f-]{32,36}"')
+#: What a page and a mail say about themselves: a token against forgery, and the identifier of a message (RFC 5322).
+_TOKEN: Final = re.compile(rb"""(?i)(?:csrf|xsrf|nonce|authenticity|viewstate)[^<>]{0,60}?(?:value|content)=["'][^"']*|nonce=["'][^"']*""")
+_MESSAGE_ID: Final = re.compile(rb'"<[^"<>\s]{8,200}@[^"<>\s]{1,200}>"')
+#: In text, how long something took, the address of an object, and the time to the second with its day.
+_IN_TEXT: Final = re.compile(
+    rb"(?<= in )[0-9]+\.[0-9]+(?= ?(?:ms|s|sec|seconds)\b)|(?<= at )0x[0-9a-f]{6,16}|(?<=[Rr]equest )[0-9a-f]{6,64}\b"
+    rb"|(?<=[Aa]s of )[0-9A-Z][0-9A-Za-z, :T.+-]{9,32}(?<=[0-9Z])(?= |,|\.)"
 )
 #: Whether a model calls tools, and what it says beside.
-_CALLS: Final = re.compile(rb'"(?:tool_calls":\s*\[\s*\{|type":\s*"tool_use"|functionCall":)')
+_CALLS: Final = re.compile(rb'"(?:tool_calls":\s*\[\s*\{|type":\s*"tool_use"|functionCall":|toolUse":)')
 _BESIDE: Final = re.compile(rb'"(?:content|text|thinking|reasoning(?:_content)?)":\s*"(?:[^"\\]|\\.)*+"')
 #: The pieces of a stream.
 _STREAM: Final = (b"data:", b"event:")
@@ -38,12 +50,20 @@ _ERROR: Final = re.compile(
     rb'"(?:errors?":\s*(?:\[?\s*\{|"[^"])|isError":\s*true|(?:ok|success)":\s*false|status":\s*"(?:error|fail))'
 )
 _OF_ERROR: Final = re.compile(rb'(?<![0-9A-Za-z_.-])(?<!":)(?<!": )(?<![\[,])[A-Za-z_]*+[0-9][0-9A-Za-z_.:+/=-]*')
-#: An answer that says that something is still being done.
+#: The letters of a hexadecimal number before its first digit, of which the rest was folded.
+_LETTERS_BEFORE: Final = re.compile(rb"(?<![0-9A-Za-z])[a-f]{1,8}#")
+#: Objects, whose order may differ, and digits of a score that do.
+_OBJECTS: Final = re.compile(rb"[{}][{}\[\], ]*")
+_DIGITS: Final = re.compile(rb"(?<=\.[0-9]{5})[0-9]{4,}")
+#: An answer that says that something is still being done: a state in the progressive form, or one before the work.
 _PENDING: Final = re.compile(
-    rb'(?:[sS]tat(?:e|us)|STAT(?:E|US)|[pP]hase)\\*"?[=:]\s*\\*"'
-    rb"(?i:pending|queued|waiting|scheduled|not_?started|starting|running|working|active|(?:in[_ -]?)?progress|processing)\\*\""
+    rb'(?:[sS]tat(?:e|us)|STAT(?:E|US)|[pP]hase)\\*"?[=:]\s*\\*"(?i:(?:[a-z]+[_ -])*'
+    rb"(?:queued|enqueued|scheduled|submitted|not[_ -]?(?:started|ready)|active|(?:in[_ -]?)?progress|(?!missing|failing|existing)[a-z]+ing)"
+    rb'(?:[_ -][a-z]+)*)\\*"|"(?:done|ready|finished|is_?(?:done|ready|finished))":\s*false'
 )
 _MAX_PENDING: Final = 2_048
+#: A picture beside an error: a screenshot.
+_PICTURE: Final = re.compile(rb'"[0-9A-Za-z+/]{256,}={0,2}"')
 #: An answer that says no more than that something was done: `{"ok":true}`, `{"accepted": 1, "rejected": 0}`, `{}`, `ok`.
 _DONE: Final = rb"(?:ok|success|accepted|received|acknowledged|created|updated|done)"
 _ACKNOWLEDGED: Final = re.compile(
@@ -57,6 +77,33 @@ def is_pending(answer: bytes) -> bool:
     return len(answer) <= _MAX_PENDING and _PENDING.search(answer) is not None
 
 
+#: The longest answer to a call that waits for something, by which it is known that there is nothing yet, or that it goes on.
+_MAX_POLLED: Final = 256
+_LISTED: Final = re.compile(rb'\[\s*[{"]')
+#: What names the thing that an answer is about, in whole answers and beside an identifier.
+_RANDOM: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|[0-9a-f]{16,}")
+_IDENTITY: Final = re.compile(
+    rb'"(?:[A-Za-z_]*_?(?:id|Id|ID|at|At|ts)|number|iid|key|self|[a-z_]*url|href|location)":\s*(?:"[^"]*"|[0-9.]+)'
+)
+
+
+def goes_on(answer: bytes, *, is_error: bool) -> bool:
+    """Whether the answer to a call that waits for something says no more than that there is nothing yet, or that it goes on."""
+    return len(answer) <= _MAX_POLLED and not is_error and _ERROR.search(answer) is None
+
+
+def lists(text: bytes) -> bool:
+    """Whether an answer has a list with something in it."""
+    return _LISTED.search(text) is not None
+
+
+def gist(text: bytes) -> bytes:
+    """What an answer says, without which thing it is about."""
+    if text.count(b'"id":'):
+        text = _IDENTITY.sub(b"#", text)
+    return _RANDOM.sub(b"#", text)
+
+
 def acknowledges(answer: bytes) -> bool:
     """Whether an answer says no more than that something was done, whatever it was."""
     return len(answer) <= _MAX_PENDING and _ACKNOWLEDGED.fullmatch(answer) is not None
@@ -66,13 +113,26 @@ def compared(text: bytes, echoes: frozenset[bytes], *, is_error: bool) -> bytes:
     """What is compared of an answer; `echoes` are values of the request that it may repeat. `is_error` by its status."""
     if text.startswith(_STREAM):
         text = b"".join(_PIECE.findall(text)) or text
+    is_error = is_error or text.count(b"Fault>") > 0 or _ERROR.search(text) is not None
+    if is_error:
+        text = _PICTURE.sub(b"#", text)
     text = told(text)
-    if len(_MADE.findall(text)) == 1:
+    if len(set(_MADE.findall(text))) == 1:
         text = _MADE.sub(b"#", text)
+    text = _IN_TEXT.sub(b"#", text)
+    has = text.count
+    if has(b'"choices"') or has(b'"usage"') or has(b'"messages"'):
+        text = _COMPLETION.sub(b"#", text)
+    if has(b"@"):
+        text = _MESSAGE_ID.sub(b"#", text)
+    if has(b"<"):
+        text = _TOKEN.sub(b"#", text)
     if echoes:
-        text = VALUE.sub(_without(echoes), text)
-    if is_error or text.count(b"Fault>") or _ERROR.search(text) is not None:
+        text = _LETTERS_BEFORE.sub(b"#", VALUE.sub(_without(echoes), text))
+    if is_error:
         text = _OF_ERROR.sub(b"#", text)
+    if has(b"},") > 1:
+        text = b"{".join(sorted(_OBJECTS.split(_DIGITS.sub(b"", text))))
     return text
 
 
@@ -86,6 +146,8 @@ def told(text: bytes) -> bytes:
 def without_itself(text: bytes) -> bytes:
     text = _ABOUT_ITSELF.sub(b"#", text)
     has = text.count
+    if has(b"ursor") or has(b"oken") or has(b"ontinuation"):
+        text = CURSOR.sub(b"#", text)
     return _TOOK.sub(b"#", text) if has(b"duration") or has(b"elapsed") or has(b"latency") else text
 
 

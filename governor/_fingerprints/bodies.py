@@ -1,9 +1,18 @@
 """Bodies of requests in canonical form, and the parts of a long one that count."""
 
+import re
 import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+from governor._exports import Later
+from governor._fingerprints.addresses import form
+
+if TYPE_CHECKING:
+    import unicodedata
+else:
+    unicodedata = Later("unicodedata")  # Most bodies are of ASCII.
 
 #: The longest body, in bytes, that counts as a whole. Of a longer one, the length and the two ends count.
 MAX_BODY: Final = 65_536
@@ -11,20 +20,40 @@ MAX_BODY: Final = 65_536
 MAX_FOLDED: Final = 8_192
 
 
+#: A whole number that is written as a fraction.
+_WHOLE: Final = re.compile(rb"(?<=[:,\[])(-?[0-9]{1,15})\.0(?=[,\]}])")
+
+
 def canonical(body: bytes) -> tuple[bytes, object]:
-    """JSON with sorted keys and without white space, and its value; any other body without its boundary, and None."""
+    """JSON with sorted keys and without white space, and its value; any other body without its boundary, and None.
+
+    Text is composed (NFC), a whole number written as one, and the parameters of a form are in order.
+    """
     if body[:2] == b"\x1f\x8b":
         body = _decompressed(body)
     if body[:2] == b"--":
         boundary = body[: body.find(b"\r\n")]
         return body.replace(boundary, b"--") if len(boundary) > len(b"--") else body, None
-    if body[:1] not in (b"{", b"[") or len(body) > MAX_BODY:
+    if len(body) > MAX_BODY:
         return body, None
+    if body[:1] not in (b"{", b"["):
+        return composed(form(body) or body), None
     try:
         document = msgspec.json.decode(body)
-        return msgspec.json.encode(document, order="sorted"), document
+        text = msgspec.json.encode(document, order="sorted")
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return body, None
+    return composed(_WHOLE.sub(rb"\1", text) if text.count(b".0") else text), document
+
+
+def composed(text: bytes) -> bytes:
+    """The text with each letter and its accents as one character, if there is such a one: Unicode's form NFC."""
+    if text.isascii():
+        return text
+    try:
+        return unicodedata.normalize("NFC", text.decode()).encode()
+    except UnicodeError:
+        return text
 
 
 def _decompressed(body: bytes) -> bytes:

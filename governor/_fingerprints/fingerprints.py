@@ -6,8 +6,9 @@ from types import NoneType
 from typing import Final, final
 
 from governor._fingerprints import answers, prompts
-from governor._fingerprints.bodies import MAX_BODY, MAX_FOLDED, canonical, ends
-from governor._fingerprints.volatile import uncounted, without_random
+from governor._fingerprints.addresses import parameters, unescaped
+from governor._fingerprints.bodies import MAX_BODY, MAX_FOLDED, canonical, composed, ends
+from governor._fingerprints.volatile import CURSOR, uncounted, without_alias, without_random, without_session
 from governor.errors import ConfigError
 from governor.messages import Fingerprint
 
@@ -27,13 +28,23 @@ _READS: Final = re.compile(
 #: The number of a call of JSON-RPC.
 _RPC: Final = re.compile(rb'"id":"?([0-9A-Za-z_-]+)"?,"jsonrpc"')
 #: Words that are searched for, and no statement of a language.
-_SEARCH: Final = re.compile(rb'"(?:q|query|search|search_?(?:query|term)|keywords?)":"([^"\\{}<>=*();]{1,200})"')
+_SEARCH: Final = re.compile(
+    rb'"(?:q|query|search|search_?(?:query|term)|keywords?)":"((?:[^"\\{}<>=*();]|\\"){1,200})"'
+)
 _SEARCHED: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
 #: What asks the server to answer later: `"WaitTimeSeconds":20`, `timeout=30`.
 _WAITS: Final = re.compile(
     rb'["&?\n](?i:(?:(?:max_?)?wait(?:_?time)?(?:_?(?:seconds|ms|out))?|(?:long_?)?poll(?:ing)?(?:_?time(?:out)?)?|timeout)'
     rb'"?[=:]"?[1-9])'
 )
+#: What waits for something to come, to become free, or to stay alive: the last part of an address, or a method of JSON-RPC.
+_POLLS: Final = re.compile(
+    rb"(?:^|[^a-z])(?:receive|poll|dequeue|claim|acquire|renew|heartbeat|keep[_-]?alive|ping|healthz?|getupdates|lock|lease)"
+    rb"(?:[_-]?(?:message|job|task|work|lock|lease|next)s?)?$"
+)
+_ACTION: Final = re.compile(rb'(?:(?:[&\n]|^)(?:Action=|x-amz-target=[A-Za-z0-9_]+\.)|"method":")([A-Za-z_/]{1,40})')
+#: What has a command run, of which a timeout is the limit.
+_RUNS: Final = re.compile(rb'"(?:command|cmd|code|script|tool|arguments|args)":')
 _SPACES: Final = bytes.maketrans(b"\t\n\v\f\r", b" " * 5)
 
 
@@ -60,39 +71,61 @@ class Fingerprints:
     def request(self, method: str, url: str, body: bytes | str | None = None) -> Fingerprint:
         """The fingerprint of a request. `url` is compared as it is, JSON in canonical form."""
         address, _, query = url.partition("?")
-        head, asked = f"{method.upper()} {address}\n".encode(*LENIENT), query.encode(*LENIENT)
+        head, asked = f"{method.upper()} {address}\n".encode(*LENIENT), parameters(query.encode(*LENIENT))
+        if "%" in url:
+            head, asked = composed(unescaped(head)), composed(asked)
         whole, document = canonical(body.encode(*LENIENT) if isinstance(body, str) else body or b"")
         exact = self._digest(b"%b%b\n%d\n%b" % (head, asked, len(whole), ends(whole, MAX_BODY)))
         text = b"%b\n%b" % (asked, ends(whole, MAX_FOLDED))
         has = text.count  # Four times as fast as `in`, which asks for a buffer.
-        waits = bool(has(b"ait") or has(b"imeout") or has(b"oll")) and _WAITS.search(b"&" + text) is not None
+        waits = (
+            bool(has(b"ait") or has(b"imeout") or has(b"oll"))
+            and _WAITS.search(b"&" + text) is not None
+            and _RUNS.search(text) is None
+        )
         reads = (
             bool(has(b'"method"') or has(b'"query"') or has(b"Action=") or has(b"x-amz-t")) and _READS.search(text) is not None
+        )
+        polls = _POLLS.search(head[head.rfind(b"/") + 1 : -1].lower()) is not None or (
+            (action := _ACTION.search(text)) is not None and _POLLS.search(action[1].lower()) is not None
         )
         told = prompts.folded(asked, text, document) if prompts.is_prompt(text) else text
         found: list[bytes] = []
         if has(b'"jsonrpc"'):
             found += _RPC.findall(told)
             told = _RPC.sub(b"#", told)
+        if reads and has(b'"query":"'):
+            told = without_alias(told, found)
+        pages = bool(has(b"ursor") or has(b"oken") or has(b"ontinuation")) and CURSOR.search(told) is not None
+        if pages:
+            told = CURSOR.sub(b"#", told)
         folded = _SEARCH.sub(_words, _spaced(told))
         folded = uncounted(folded, found)
+        folded_head = without_session(head, found)
         echoes = frozenset(value.strip(b"_.:+-") for value in found[:MAX_ECHOES])
-        shape = self._digest(head + folded) if folded != text else exact
-        return Fingerprint(exact, shape, echoes, waits, reads)
+        shape = self._digest(folded_head + folded) if folded != text or folded_head != head else exact
+        return Fingerprint(exact, shape, echoes, waits, reads, polls, pages)
 
     def answer(self, status: int | None, body: bytes | None, fingerprint: Fingerprint | None = None) -> bytes:
         """The digest of an answer: equal for answers that say the same.
 
         Not compared is what it says about itself, and values that it repeats from the request.
         """
-        text = body or b""
-        size = len(text) if len(text) > MAX_ANSWER else 0
-        is_error = status is not None and status >= 400
-        text = answers.compared(ends(text, MAX_ANSWER), fingerprint.echoes if fingerprint else frozenset(), is_error=is_error)
-        return self._digest(b"%d %d\n%b" % (status or 0, size, text))
+        return self._digest(_compared(status, body or b"", fingerprint))
+
+    def gist(self, status: int | None, body: bytes, fingerprint: Fingerprint) -> bytes:
+        """The digest of what an answer says, whichever thing it is about: of two things made alike it is equal."""
+        return self._digest(answers.gist(_compared(status, body, fingerprint)))
 
     def _digest(self, text: bytes) -> bytes:
         return blake2b(text, digest_size=_SIZE, key=self._secret).digest()
+
+
+def _compared(status: int | None, body: bytes, fingerprint: Fingerprint | None) -> bytes:
+    size = len(body) if len(body) > MAX_ANSWER else 0
+    is_error = status is not None and status >= 400
+    text = answers.compared(ends(body, MAX_ANSWER), fingerprint.echoes if fingerprint else frozenset(), is_error=is_error)
+    return b"%d %d\n%b" % (status or 0, size, text)
 
 
 def _spaced(text: bytes) -> bytes:

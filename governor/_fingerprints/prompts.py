@@ -17,6 +17,19 @@ _PROMPT: Final = re.compile(rb'"(?:messages|prompt|contents|inputText|model)":|"
 _CONVERSATIONS: Final = ("messages", "contents", "input", "prompt")
 #: How a model is to answer the same question.
 _SAMPLING: Final = re.compile(rb'"(?:temperature|top_p|max_(?:completion_|output_)?tokens)":[0-9.]+')
+#: The identifier of a message.
+_MESSAGE: Final = re.compile(rb'(?<="),"id":"[0-9a-f]{8}-[0-9a-f-]{27}"(?=,"(?:name|role|type)")')
+#: The clock of the caller in words.
+_CLOCK: Final = re.compile(
+    rb'((?:[cC]urrent|[tT]oday|[nN]ow|[tT]ime|[dD]ate)[^"\\.0-9]{0,30}?)'
+    rb"(?:[A-Z][a-z]{2,8}, )?(?:[A-Z][a-z]{2,8} [0-9]{1,2},? [0-9]{4}|[0-9]{1,2} [A-Z][a-z]{2,8} [0-9]{4}|[0-9]{1,4}[/-][0-9]{1,2}[/-][0-9]{1,4})"
+    rb"(?:,| at)? [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: ?[AaPp][Mm])?"
+)
+#: A message before the last that sums up what was said before.
+_SUMMARY: Final = re.compile(
+    rb'"content":"(?:[^"\\ ]+ ){0,4}(?:[sS]ummary|SUMMARY)(?: of (?:the |our |your )?(?:work|conversation|session|chat|progress'
+    rb'|history|steps|discussion|dialog(?:ue)?|interaction|previous|earlier|prior)| so far)(?:[^"\\]|\\.)*+"(?=,"role":"[a-z]+"\},\{)'
+)
 #: Numbers of steps.
 _STEPS: Final = re.compile(
     rb"[0-9](?<![0-9A-Za-z.][0-9])[0-9]{0,3}(?:st|nd|rd|th)?"
@@ -36,7 +49,11 @@ def folded(asked: bytes, text: bytes, document: object) -> bytes:
     turns = _unrepeated(document)
     if turns is not None:
         text = b"%b\n%b" % (asked, ends(turns, MAX_FOLDED))
-    text = _SAMPLING.sub(b"#", text)
+    text = _MESSAGE.sub(b"", _SAMPLING.sub(b"#", text))
+    if text.count(b":"):
+        text = _CLOCK.sub(rb"\1#", text)
+    if text.count(b"ummary") or text.count(b"SUMMARY"):
+        text = _SUMMARY.sub(b"#", text)
     if _MAY_BE_STEPS.search(text.translate(ZEROS)) is not None:
         text = _STEPS.sub(b"#", text)
     return without_itself(text)

@@ -13,12 +13,12 @@ VALUE: Final = re.compile(rb"[0-9][0-9A-Za-z_.:+-]*")
 _NUMBER: Final = re.compile(rb"[0-9][0-9A-Za-z_.:+-]*+(?: [0-9]{2}:[0-9]{2}[0-9:.]*)?")
 #: A word, and the value that follows it: `"retry_count":3`, `step 3`, `req-3`, `"traceId":"a3"`.
 _NAMED: Final = re.compile(
-    rb"(?<![A-Za-z_-])([A-Za-z_][A-Za-z_-]*+)([\\\"'=:# .(>]{0,5}+)"
-    rb'(%b|(?<=[">=])[A-Za-z_:-]{1,40}[0-9][0-9A-Za-z_.:+-]*+)' % _NUMBER.pattern
+    rb"(?<![A-Za-z_-])([A-Za-z_][A-Za-z_-]*+)([\\\"'=:# .(><]{0,5}+)"
+    rb'(%b|(?<=[">=<])[A-Za-z_:-]{1,40}[0-9][0-9A-Za-z_.:+-]*+)' % _NUMBER.pattern
 )
 #: Where one may be in the reversed text, in which each digit is 0: from its first digit back to its word. Text has more words
 #: than digits, and a pattern with one first byte skips to it.
-_NAMED_BACK: Final = re.compile(rb"""0([A-Za-z_:-]{1,40}[">=])?[\\"'=:# .(>]{0,5}+([A-Za-z_-]++)(?<=[A-Za-z_])""")
+_NAMED_BACK: Final = re.compile(rb"""0([A-Za-z_:-]{1,40}[">=<])?[\\"'=:# .(><]{0,5}+([A-Za-z_-]++)(?<=[A-Za-z_])""")
 #: The parts of such a word.
 _WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
 #: Counters, and identifiers of the request itself; single letters only where they are keys; and the clock of the caller. A
@@ -26,24 +26,60 @@ _WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
 _COUNTERS: Final = frozenset(
     b"attempt retry retries try tries iteration iter loop cycle turn round step counter seq sequence index idx tick poll ping"
     b" elapsed uptime nonce seed rev request req message msg call run session trace span correlation cachebust cb rand"
-    b" idempotency mutation signature assertion".split()
+    b" idempotency mutation signature assertion traceparent".split()
 )
-#: Parts of a word by which it names a secret of one request.
-_SECRETS: Final = frozenset((b"csrf", b"xsrf", b"nonce"))
+#: How the parts of a word begin by which it names a secret of one request.
+_SECRETS: Final = (b"csrf", b"xsrf", b"nonce")
 _LETTERS: Final = frozenset((b"n", b"i", b"k"))
 _CLOCKS: Final = frozenset(b"now ts timestamp time date sent created updated expires t _".split())
 _SUFFIXES: Final = frozenset(b"id uuid no nr num number count ref key ms sec seconds at on".split())
 _TIME: Final = re.compile(
     rb"1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?"
+    rb"|[0-9]{8}T[0-9]{6}(?:\.[0-9]+)?Z?"
 )
 #: JSON values that are random in each request, and the time before a line: two patterns, as each skips to its first byte.
-_RANDOM: Final = re.compile(rb'"(?:seed|nonce|salt|random)":(?:"[^"]*"|[0-9.]+)')
+_RANDOM: Final = re.compile(
+    rb'"(?:seed|nonce|salt|random|hmac|sig|signature|traceparent|tracestate|baggage|progressToken|csrf_?[Tt]oken)"'
+    rb':(?:"[^"]*"|[0-9.]+)'
+    rb'|"(?:[a-z]+:)?[Dd]ate":"[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8}[^"]*"'
+)
+#: Where a list goes on, as its server encodes it.
+CURSOR: Final = re.compile(
+    rb'"?(?i:[a-z_]*cursor|[a-z_]*page_?token|[a-z_]*continuation(?:_?token)?|scroll_?id)"?[:=] ?"?'
+    rb"(?=[A-Za-z_/+-]*[0-9])(?=[0-9_/+-]*[A-Za-z])[0-9A-Za-z_/+-]{12,}={0,2}"
+)
+#: A nonce of an envelope, and a number to get past caches, as JavaScript draws it.
+_NONCE: Final = re.compile(rb"Nonce>[^<]*|(?<==)0\.[0-9]{12,20}")
+#: A session, a thread or a run of one client, in an address that says what is done in it.
+_SESSION: Final = re.compile(
+    rb"(?<=/)(sessions?|threads?|runs?|conversations?|containers?)"
+    rb"/((?:[a-z]{2,12}[-_])?(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|(?<=_)[0-9A-Za-z]{16,64}))(?=/)"
+)
+#: In GraphQL, a name that has a digit: of an operation, and of what is asked for.
+_OPERATION: Final = re.compile(rb'((?:query|mutation|subscription) )[A-Za-z_]*[0-9]\w*(?=[ ({])')
+_ALIAS: Final = re.compile(rb"(?<=[{ ,])[A-Za-z_]*?([0-9]\w*): ?(?=[A-Za-z_]+ ?[({])")
 _LINE_TIME: Final = re.compile(rb"\[[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?\]")
 ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 
 
 def without_random(text: bytes) -> bytes:
-    return _LINE_TIME.sub(b"#", _RANDOM.sub(b"#", text))
+    text = _LINE_TIME.sub(b"#", _RANDOM.sub(b"#", text))
+    return _NONCE.sub(b"#", text) if text.count(b"Nonce>") or text.count(b"=0.") else text
+
+
+def without_session(head: bytes, found: list[bytes]) -> bytes:
+    """A method and an address without the session in which something is done, which is added to `found`."""
+    sessions = _SESSION.findall(head)
+    if not sessions:
+        return head
+    found += (VALUE.search(name).group() for _, name in sessions if VALUE.search(name))
+    return _SESSION.sub(rb"\1/#", head)
+
+
+def without_alias(text: bytes, found: list[bytes]) -> bytes:
+    """A query of GraphQL without its name, and without the names for its answer, which are added to `found`."""
+    found += _ALIAS.findall(text)
+    return _OPERATION.sub(rb"\1#", _ALIAS.sub(b"", text))
 
 
 def uncounted(text: bytes, found: list[bytes]) -> bytes:
@@ -87,7 +123,7 @@ def _counter(found: list[bytes], named: re.Match[bytes]) -> bytes:
 def _kind(word: bytes) -> frozenset[bytes] | None:
     """The words to which one belongs by its last part but for a suffix; None for one that says nothing about the request."""
     parts = [part.lower() for part in _WORD.findall(word)] or [word]
-    if not _SECRETS.isdisjoint(parts):
+    if any(part.startswith(_SECRETS) for part in parts):
         return _COUNTERS
     while len(parts) > 1 and parts[-1] in _SUFFIXES:
         del parts[-1]

@@ -8,8 +8,10 @@ same time, are no repetitions. What happens depends on the answers:
 
 - They are the same: a loop. It is warned of, then its calls are delayed, then denied for `cooldown`. After it one call is
   granted as a probe: with the same answer once more the call is denied again. A caller with a label that has had nothing but
-  answers that it had before, `similar` times in a row, is in a cycle: the calls that it has made three times are denied.
-- They change: polling. After `repeats` of them, calls are spaced by `polling_interval`.
+  answers with the gist of the one before, two thirds of `similar` times in a row, is in a cycle: the calls that it has made
+  twice are denied.
+- They change: polling. After `repeats` of them, calls are spaced by `polling_interval`. Where runs of equal answers have
+  ended before, such a call is denied only after four times as many as in the longest of them.
 
 Only answers count. An error, a timeout, and an answer that asks to come back later say nothing.
 
@@ -40,7 +42,9 @@ DELAYED: Final = 3
 #: From so many equal answers in a row on, calls are decided on one by one.
 _SUSPECT: Final = 2
 #: From so many equal answers in a row on, a call may belong to a cycle.
-_IN_CYCLE: Final = 3
+_IN_CYCLE: Final = 2
+#: A run of equal answers may become so many times as long as the longest that has ended by itself.
+_LONGER: Final = 4
 #: The oldest suspects among which the least suspicious is looked for.
 _OLDEST: Final = 32
 
@@ -125,13 +129,17 @@ class Call(NamedTuple):
 class _Entry:
     """The calls of one key, since the latest pause between them."""
 
-    __slots__ = ("answer", "changes", "counted_at", "number", "pauses", "run", "until")
+    __slots__ = ("answer", "changes", "counted_at", "gist", "longest", "number", "pauses", "run", "stale", "until")
 
     def __init__(self) -> None:
         self.answer: bytes | None = None
-        #: How often in a row the answer was the same, and how often it changed.
+        self.gist: bytes | None = None
+        #: How often in a row the answer was the same, how often its gist, and how often the answer changed.
         self.run = 0
+        self.stale = 0
         self.changes = 0
+        #: The most equal answers in a row that another one has followed.
+        self.longest = 0
         #: When the latest answer came that counts. The calls that were under way then are no repetitions.
         self.counted_at = Instant(0)
         #: The number of the latest call among those of its caller, and the pauses that the caller had made by then.
@@ -139,6 +147,23 @@ class _Entry:
         self.pauses = 0
         #: Until when it is denied; 0 if it was not denied.
         self.until = Instant(0)
+
+    def begin(self, said: tuple[bytes, bytes]) -> None:
+        """The first answer after a pause, and its gist."""
+        self.answer, self.gist = said
+        self.run = self.stale = 1
+        self.changes = self.longest = 0
+        self.until = Instant(0)
+
+    def change(self, said: tuple[bytes, bytes]) -> None:
+        """Another answer than before, and its gist, which may be that of the one before."""
+        self.longest = max(self.longest, self.run)
+        self.stale = self.stale + 1 if said[1] == self.gist else 1
+        if self.stale == 1:
+            self.until = Instant(0)
+        self.answer, self.gist = said
+        self.run = 1
+        self.changes += 1
 
 
 @final
@@ -200,9 +225,9 @@ class LoopGuard:
             entry.until = Instant(now + rule.cooldown)  # One call is the probe.
             return None
         limit = _limit(rule, call, key)
-        beyond = entry.run - limit
-        if call.caller is not None and entry.run >= _IN_CYCLE and (caller := self._callers.get(call.caller)) is not None:
-            beyond = max(beyond, caller.stale - rule.similar)
+        beyond = entry.run - max(limit, entry.longest * _LONGER)
+        if call.caller is not None and entry.stale >= _IN_CYCLE and (caller := self._callers.get(call.caller)) is not None:
+            beyond = max(beyond, caller.stale - _cycle(rule))
         if beyond >= 0:
             entry.until = Instant(now + rule.cooldown)
             return Suspicion(rule.cooldown, denied=True, first=True, key=key)
@@ -214,12 +239,22 @@ class LoopGuard:
         return Suspicion(Duration(due - now), denied=False) if now < due else None
 
     def answered(
-        self, now: Instant, rule: Loops, call: Call, asked_at: Instant, answer: bytes, *, similar: bool = True
+        self,
+        now: Instant,
+        rule: Loops,
+        call: Call,
+        asked_at: Instant,
+        answer: bytes,
+        *,
+        gist: bytes | None = None,
+        similar: bool = True,
     ) -> Stage | None:
         """A granted call that asked at `asked_at` was answered. Returns the stage that a loop has reached with it, if any.
 
-        `similar` says whether the answer tells something about calls of the same shape.
+        `gist` stands for the answer where only whole cycles count, and is the `answer` itself by default. `similar` says
+        whether the answer tells something about calls of the same shape.
         """
+        said = answer, answer if gist is None else gist
         caller = self._caller(now, call.caller)
         if asked_at - caller.last >= _pause(rule, call):
             caller.pauses += 1
@@ -227,42 +262,51 @@ class LoopGuard:
         stage: Stage | None = None
         counted, repeated, early = False, False, True
         for key in (call.key, call.shape) if similar and call.shape != call.key else (call.key,):
-            entry = self._learn(now, rule, call, caller, key, asked_at, answer)
+            entry = self._learn(now, rule, call, caller, key, asked_at, said)
             if entry is None:
                 continue
             half = _half(_limit(rule, call, key))
-            counted, repeated, early = True, repeated or entry.run >= _SUSPECT, early and entry.run < half
+            counted, repeated, early = True, repeated or entry.stale >= _SUSPECT, early and entry.run < half
             stage = Stage.WARNED if entry.run == half else Stage.DENIED if entry.until else stage
         caller.number += 1
         if counted:
             caller.stale = caller.stale + 1 if repeated else 0
-            if call.caller is not None and caller.stale == _half(rule.similar) and early:
+            if call.caller is not None and caller.stale == _half(_cycle(rule)) and early:
                 return Stage.WARNED
         return stage
 
     def _learn(
-        self, now: Instant, rule: Loops, call: Call, caller: _Caller, key: Hashable, asked_at: Instant, answer: bytes
+        self,
+        now: Instant,
+        rule: Loops,
+        call: Call,
+        caller: _Caller,
+        key: Hashable,
+        asked_at: Instant,
+        said: tuple[bytes, bytes],
     ) -> _Entry | None:
-        """The entry of the key, with this answer; None if the call was under way together with the last one that counts."""
+        """The entry of the key, with what was said: an answer and its gist.
+
+        None if the call was under way together with the last one that counts.
+        """
         entry = self._entry(key)
         if entry.answer is not None and asked_at < entry.counted_at:
-            if answer != entry.answer:
-                entry.answer, entry.run, entry.until = answer, 1, Instant(0)
-                entry.changes += 1
+            if said[0] != entry.answer:
+                entry.change(said)
             return None
         if entry.answer is None or not self._repeats(rule, call, entry, asked_at, answered=True):
-            entry.run, entry.changes, entry.until = 1, 0, Instant(0)
-        elif answer != entry.answer:
-            entry.run, entry.until = 1, Instant(0)
-            entry.changes += 1
+            entry.begin(said)
+        elif said[0] != entry.answer:
+            entry.change(said)
         else:
             entry.run += 1
-            if entry.until:
-                entry.until = Instant(now + rule.cooldown)  # The probe.
-        entry.answer, entry.counted_at = answer, now
+            entry.stale += 1
+        if entry.until:
+            entry.until = Instant(now + rule.cooldown)  # The probe.
+        entry.counted_at = now
         entry.number, entry.pauses = caller.number, caller.pauses
         polled = key == call.key and entry.changes >= rule.repeats
-        self._place(key, entry, suspect=entry.run >= _SUSPECT or polled)
+        self._place(key, entry, suspect=entry.stale >= _SUSPECT or polled)
         return entry
 
     def _repeats(self, rule: Loops, call: Call, entry: _Entry, asked_at: Instant, *, answered: bool = False) -> bool:
@@ -312,6 +356,11 @@ def _pause(rule: Loops, call: Call) -> Duration:
 
 def _limit(rule: Loops, call: Call, key: Hashable) -> int:
     return rule.repeats if key == call.key else rule.similar
+
+
+def _cycle(rule: Loops) -> int:
+    """How many answers in a row that tell nothing new make a cycle."""
+    return rule.similar * 2 // 3
 
 
 def _half(limit: int) -> int:
