@@ -48,6 +48,7 @@ class Operator:
     def reset(self, name: str) -> None:
         """Opens it, and forgets what its server has said and rejected: pauses, limits that it revealed, and runs of rejections.
 
+        Calls that were denied as loops are granted.
         Of a provider, the learned rate and the ban budget are forgotten as well, and with it how close the client is to a ban.
         """
         self._perform(lambda operations: operations.reset(name))

@@ -78,8 +78,8 @@ def watch(operation: _Operation) -> Fingerprint | None:
 
 def _compare(operation: _Operation, status: int, headers: Headers) -> ComparedAnswer:
     length, etag = headers.get("content-length"), headers.get("etag")
-    # What an answer without a body says: which version there is, and where the thing is that was made. After a `PUT` the version
-    # is the one that was put, however often.
+    # What an answer without a body says: which version there is, and where the thing is that was made. After a `PUT` the
+    # version is the one that was put, however often.
     said = headers.get("location"), *(() if operation.request.method == "PUT" else (etag, headers.get("last-modified")))
     empty = "".join(filter(None, said))
     return ComparedAnswer(operation.attempt, etag or (None if length == "0" else length), empty)

@@ -144,11 +144,16 @@ class LoopWatch:
             self._reading = True
             self._portal.post(self._read)
 
+    def forget(self, scope: str) -> None:
+        """Forgets the repeated calls of a scope, as an operator asks for. On the actors' thread."""
+        self._read()
+        self._guard.forget(scope)
+
     def _watch(self, scope: str, rule: Loops, watched: WatchedCall, caller: str | None) -> Call:
         if watched.call is None:
             exact, shape = watched.fingerprint.exact, watched.fingerprint.shape
             watched.rule = rule
-            watched.call = Call(hash((exact, scope, caller)), hash((shape, scope, caller)), caller)
+            watched.call = Call(hash((exact, scope, caller)), hash((shape, scope, caller)), caller, scope)
         return watched.call
 
     def _read(self) -> None:

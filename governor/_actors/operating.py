@@ -56,7 +56,7 @@ class Operations:
         self._change_each(name, _close_breaker, as_said=False)
 
     def reset(self, name: str) -> None:
-        """Opens it, and forgets what its server has said and rejected."""
+        """Opens it, and forgets what its server has said and rejected, and which calls are repeated."""
         name = _name(name)
         if ":" not in name:
             shared = self._provider(name)
@@ -103,6 +103,9 @@ def _close_breaker(actor: ScopeActor) -> None:
 def _reset(actor: ScopeActor) -> None:
     _close_breaker(actor)
     actor.change(actor.logic.reset)
+    if actor.watch is not None:
+        actor.watch.forget(actor.ledger.scope)
+        actor.logic.stopped.forget()
 
 
 def _name(name: str) -> str:

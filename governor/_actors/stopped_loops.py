@@ -42,6 +42,10 @@ class StoppedLoops(msgspec.Struct, eq=False, gc=False):
         for key in keys:
             self._stopped.pop(key, None)
 
+    def forget(self) -> None:
+        """No call is denied any more."""
+        self._stopped = _NONE
+
     def statistics(self, now: Instant) -> LoopStatistics | None:
         """The loops that are stopped at `now`; None without any."""
         if not self._stopped:

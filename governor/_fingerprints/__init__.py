@@ -1,12 +1,13 @@
 """Fingerprints of requests and digests of their answers, by which repetitions are recognized. Nothing readable is kept.
 
 A request has two fingerprints, each a keyed digest (BLAKE2b, RFC 7693) under a random secret of the governor. The exact one is
-of the method, the URL and the body, in canonical form if that is JSON, compressed with gzip, or of several parts. In the
-shape, what differs between repetitions is folded:
+of the method, the URL and the body, in canonical form if that is JSON, a form, compressed with gzip, or of several parts,
+without what signs it. In the shape, what differs between repetitions is folded:
 
 - What a word calls a counter, a time or an identifier of the request: `"attempt":3`, `step 3`, `ts=1700000000`,
   `"trace_id":"…"`. Every other number may be what one of many requests is about.
-- The order, case and punctuation of words that are searched for.
+- Cursors, sessions in the path, and names in queries of GraphQL; the order, case and punctuation of words that are searched
+  for.
 - In what is asked of a language model, or of a tool in its place: parameters of sampling, identifiers of calls, and of the
   conversation before it the turns at its end that repeat those before them. The history of an agent in a loop grows.
 

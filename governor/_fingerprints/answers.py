@@ -30,7 +30,10 @@ _MADE: Final = re.compile(
 #: The identifier of an answer of a model.
 _COMPLETION: Final = re.compile(rb'"id":\s*"[0-9a-f-]{32,36}"')
 #: What a page and a mail say about themselves: a token against forgery, and the identifier of a message (RFC 5322).
-_TOKEN: Final = re.compile(rb"""(?i)(?:csrf|xsrf|nonce|authenticity|viewstate)[^<>]{0,60}?(?:value|content)=["'][^"']*|nonce=["'][^"']*""")
+_TOKEN: Final = re.compile(
+    rb"""(?i)(?:csrf|xsrf|nonce|authenticity|viewstate)[^<>]{0,60}?(?:value|content)=["'][^"']*"""
+    rb"""|nonce=["'][^"']*"""
+)
 _MESSAGE_ID: Final = re.compile(rb'"<[^"<>\s]{8,200}@[^"<>\s]{1,200}>"')
 #: In text, how long something took, the address of an object, and the time to the second with its day.
 _IN_TEXT: Final = re.compile(
@@ -57,9 +60,10 @@ _OBJECTS: Final = re.compile(rb"[{}][{}\[\], ]*")
 _DIGITS: Final = re.compile(rb"(?<=\.[0-9]{5})[0-9]{4,}")
 #: An answer that says that something is still being done: a state in the progressive form, or one before the work.
 _PENDING: Final = re.compile(
-    rb'(?:[sS]tat(?:e|us)|STAT(?:E|US)|[pP]hase)\\*"?[=:]\s*\\*"(?i:(?:[a-z]+[_ -])*'
-    rb"(?:queued|enqueued|scheduled|submitted|not[_ -]?(?:started|ready)|active|(?:in[_ -]?)?progress|(?!missing|failing|existing)[a-z]+ing)"
-    rb'(?:[_ -][a-z]+)*)\\*"|"(?:done|ready|finished|is_?(?:done|ready|finished))":\s*false'
+    rb'(?:[sS]tat(?:e|us)|STAT(?:E|US)|[pP]hase)\\*"?[=:]\s*\\*"(?i:(?:[a-z]{1,20}[_ -]){0,3}'
+    rb"(?:(?:en)?queued|scheduled|submitted|not[_ -]?(?:started|ready)|active|(?:in[_ -]?)?progress"
+    rb"|(?!missing|failing|existing)[a-z]{1,20}ing)"
+    rb'(?:[_ -][a-z]{1,20}){0,3})\\*"|"(?:done|ready|finished|is_?(?:done|ready|finished))":\s*false'
 )
 _MAX_PENDING: Final = 2_048
 #: A picture beside an error: a screenshot.

@@ -28,9 +28,7 @@ _READS: Final = re.compile(
 #: The number of a call of JSON-RPC.
 _RPC: Final = re.compile(rb'"id":"?([0-9A-Za-z_-]+)"?,"jsonrpc"')
 #: Words that are searched for, and no statement of a language.
-_SEARCH: Final = re.compile(
-    rb'"(?:q|query|search|search_?(?:query|term)|keywords?)":"((?:[^"\\{}<>=*();]|\\"){1,200})"'
-)
+_SEARCH: Final = re.compile(rb'"(?:q|query|search|search_?(?:query|term)|keywords?)":"((?:[^"\\{}<>=*();]|\\"){1,200})"')
 _SEARCHED: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
 #: What asks the server to answer later: `"WaitTimeSeconds":20`, `timeout=30`.
 _WAITS: Final = re.compile(

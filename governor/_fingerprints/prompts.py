@@ -22,13 +22,15 @@ _MESSAGE: Final = re.compile(rb'(?<="),"id":"[0-9a-f]{8}-[0-9a-f-]{27}"(?=,"(?:n
 #: The clock of the caller in words.
 _CLOCK: Final = re.compile(
     rb'((?:[cC]urrent|[tT]oday|[nN]ow|[tT]ime|[dD]ate)[^"\\.0-9]{0,30}?)'
-    rb"(?:[A-Z][a-z]{2,8}, )?(?:[A-Z][a-z]{2,8} [0-9]{1,2},? [0-9]{4}|[0-9]{1,2} [A-Z][a-z]{2,8} [0-9]{4}|[0-9]{1,4}[/-][0-9]{1,2}[/-][0-9]{1,4})"
+    rb"(?:[A-Z][a-z]{2,8}, )?"
+    rb"(?:[A-Z][a-z]{2,8} [0-9]{1,2},? [0-9]{4}|[0-9]{1,2} [A-Z][a-z]{2,8} [0-9]{4}|[0-9]{1,4}[/-][0-9]{1,2}[/-][0-9]{1,4})"
     rb"(?:,| at)? [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: ?[AaPp][Mm])?"
 )
 #: A message before the last that sums up what was said before.
 _SUMMARY: Final = re.compile(
     rb'"content":"(?:[^"\\ ]+ ){0,4}(?:[sS]ummary|SUMMARY)(?: of (?:the |our |your )?(?:work|conversation|session|chat|progress'
-    rb'|history|steps|discussion|dialog(?:ue)?|interaction|previous|earlier|prior)| so far)(?:[^"\\]|\\.)*+"(?=,"role":"[a-z]+"\},\{)'
+    rb"|history|steps|discussion|dialog(?:ue)?|interaction|previous|earlier|prior)| so far)"
+    rb'(?:[^"\\]|\\.)*+"(?=,"role":"[a-z]+"\},\{)'
 )
 #: Numbers of steps.
 _STEPS: Final = re.compile(

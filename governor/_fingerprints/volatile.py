@@ -56,7 +56,7 @@ _SESSION: Final = re.compile(
     rb"/((?:[a-z]{2,12}[-_])?(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|(?<=_)[0-9A-Za-z]{16,64}))(?=/)"
 )
 #: In GraphQL, a name that has a digit: of an operation, and of what is asked for.
-_OPERATION: Final = re.compile(rb'((?:query|mutation|subscription) )[A-Za-z_]*[0-9]\w*(?=[ ({])')
+_OPERATION: Final = re.compile(rb"((?:query|mutation|subscription) )[A-Za-z_]*[0-9]\w*(?=[ ({])")
 _ALIAS: Final = re.compile(rb"(?<=[{ ,])[A-Za-z_]*?([0-9]\w*): ?(?=[A-Za-z_]+ ?[({])")
 _LINE_TIME: Final = re.compile(rb"\[[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?\]")
 ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
@@ -72,7 +72,7 @@ def without_session(head: bytes, found: list[bytes]) -> bytes:
     sessions = _SESSION.findall(head)
     if not sessions:
         return head
-    found += (VALUE.search(name).group() for _, name in sessions if VALUE.search(name))
+    found += (value for _, name in sessions for value in VALUE.findall(name))
     return _SESSION.sub(rb"\1/#", head)
 
 

@@ -118,27 +118,29 @@ class Suspicion(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call as the guard knows it: the keys of its fingerprint and its shape, and its caller."""
+    """A call as the guard knows it: the keys of its fingerprint and its shape, its caller and its scope."""
 
     key: Hashable
     shape: Hashable
     caller: str | None
+    scope: str = ""
 
 
 @final
 class _Entry:
     """The calls of one key, since the latest pause between them."""
 
-    __slots__ = ("answer", "changes", "counted_at", "gist", "longest", "number", "pauses", "run", "stale", "until")
+    __slots__ = ("answer", "changes", "counted_at", "gist", "longest", "number", "pauses", "run", "scope", "stale", "until")
 
-    def __init__(self) -> None:
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
         self.answer: bytes | None = None
         self.gist: bytes | None = None
         #: How often in a row the answer was the same, how often its gist, and how often the answer changed.
         self.run = 0
         self.stale = 0
         self.changes = 0
-        #: The most equal answers in a row that another one has followed.
+        #: The most equal answers in a row that another one has followed before they were denied.
         self.longest = 0
         #: When the latest answer came that counts. The calls that were under way then are no repetitions.
         self.counted_at = Instant(0)
@@ -157,7 +159,7 @@ class _Entry:
 
     def change(self, said: tuple[bytes, bytes]) -> None:
         """Another answer than before, and its gist, which may be that of the one before."""
-        self.longest = max(self.longest, self.run)
+        self.longest = 0 if self.until else max(self.longest, self.run)
         self.stale = self.stale + 1 if said[1] == self.gist else 1
         if self.stale == 1:
             self.until = Instant(0)
@@ -289,7 +291,7 @@ class LoopGuard:
 
         None if the call was under way together with the last one that counts.
         """
-        entry = self._entry(key)
+        entry = self._entry(key, call.scope)
         if entry.answer is not None and asked_at < entry.counted_at:
             if said[0] != entry.answer:
                 entry.change(said)
@@ -318,6 +320,10 @@ class LoopGuard:
             return entry.pauses == caller.pauses and (answered or asked_at - caller.last < _pause(rule, call))
         return asked_at - entry.counted_at < _pause(rule, call)
 
+    def forget(self, scope: str) -> None:
+        """Forgets the calls of a scope that were repeated. Any thread may look meanwhile."""
+        self._suspects = {key: entry for key, entry in self._suspects.items() if entry.scope != scope}
+
     # The tables.
 
     def _caller(self, now: Instant, label: str | None) -> _Caller:
@@ -329,8 +335,8 @@ class LoopGuard:
         self._callers[label] = found  # The latest is the last to be dropped.
         return found
 
-    def _entry(self, key: Hashable) -> _Entry:
-        return self._suspects.get(key) or self._seen.get(key) or self._older.get(key) or _Entry()
+    def _entry(self, key: Hashable, scope: str) -> _Entry:
+        return self._suspects.get(key) or self._seen.get(key) or self._older.get(key) or _Entry(scope)
 
     def _place(self, key: Hashable, entry: _Entry, *, suspect: bool) -> None:
         suspects = self._suspects

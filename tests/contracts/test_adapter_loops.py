@@ -80,12 +80,12 @@ def test_a_call_that_is_repeated_with_empty_answers_is_denied_unless_their_heade
     provider: Provider, opened: Opened
 ) -> None:
     session = opened(scope=QUICK)
-    same, head = provider.at("/same", status(204)), provider.at("/head", status(200))
+    same, put = provider.at("/same", status(204)), provider.at("/put", *(Reply(headers={"etag": f'"{n}"'}) for n in range(12)))
     made = provider.at("/made", *(Reply(status=201, headers={"location": f"/items/{number}"}) for number in range(12)))
     watched = provider.at("/watched", *(Reply(status=204, headers={"etag": f'"{number}"'}) for number in range(12)))
 
     assert sent(session, same, lambda number: {"job": 7}) in range(8, 11)
-    assert sent(session, head, lambda number: {"job": 7}, method="PUT") in range(8, 11)
+    assert sent(session, put, lambda number: {"job": 7}, method="PUT") in range(8, 11)
     assert [12, 12, 22] == [
         sent(session, made, lambda number: {"name": "item"}, calls=12),
         sent(session, watched, lambda number: {"name": "item"}, calls=12),

@@ -22,14 +22,25 @@ def governed() -> Governor:
     return Governor(Config.from_mapping(said), clock=loop_clock(), random=Random(1))
 
 
-async def repeat(governor: Governor, body: str, caller: str | None = None, *, answer: bytes | str = CUT, times: int = 5) -> int:
-    """The number of calls that are denied. They differ in nothing, but for numbers in `body`, and are answered alike."""
+async def repeat(
+    governor: Governor,
+    body: str,
+    caller: str | None = None,
+    *,
+    answer: bytes | str = CUT,
+    times: int = 5,
+    url: str = "https://chat.example/",
+    status: int = 200,
+) -> int:
+    """The number of calls that are denied. They differ in nothing, but for numbers in `body` and `answer`."""
     denied = 0
     for number in range(times):
-        fingerprint = governor.fingerprint("POST", "https://chat.example/", body.format(number=number).encode())
+        fingerprint = governor.fingerprint("POST", url, body.format(number=number).encode())
         try:
             async with governor.permit("chat", "POST", caller=caller, fingerprint=fingerprint) as permit:
-                permit.record(status=200, answer=answer)
+                permit.record(
+                    status=status, answer=answer if isinstance(answer, bytes) else answer.replace("NUMBER", str(number))
+                )
         except LoopDetected:
             denied += 1
         await anyio.sleep(0.01)
@@ -73,6 +84,31 @@ async def test_a_loop_that_another_answer_has_ended_is_not_shown_from_its_next_c
 
     assert (2, 1) == (denied[0], denied[1] and denied[1].stopped)
     assert (0, None) == granted_now
+
+
+async def test_who_waits_for_something_goes_on_until_it_fails_and_an_agent_that_makes_the_same_thing_anew_is_stopped() -> None:
+    async with governed() as governor:
+        queue, made = "https://queue.example/receive", '{"id": NUMBER, "title": "Login fails"}'
+        found = [
+            await repeat(governor, "{{}}", answer='{"messages":[]}', url=queue, times=30),
+            await repeat(governor, "{{}}", answer='{"error":"no queue"}', url=queue, status=404),
+            await repeat(governor, "Login fails", answer=made, status=201, times=12),
+            await repeat(governor, "Login fails", "agent-7", answer=made, status=201, times=12),
+        ]
+
+    assert [0, 1, 0, 7] == found
+
+
+async def test_an_operator_who_resets_a_scope_or_its_provider_lets_its_loops_go_on() -> None:
+    async with governed() as governor:
+        found = []
+        for name in ("chat:post", "chat"):
+            found += [await repeat(governor, "what now?"), stopped(governor) is None]
+            governor.operator.reset(name)
+            found += [stopped(governor) is None, await repeat(governor, "what now?", times=3)]
+            await anyio.sleep(3.0)
+
+    assert [2, False, True, 0, 2, False, True, 0] == found
 
 
 async def test_of_too_many_stopped_loops_the_oldest_is_not_shown_and_is_denied_all_the_same(

@@ -38,7 +38,9 @@ def granted(calls: Calls, *, number: int = 60) -> int:
         if said is None or not said.denied:
             passed += 1
             now += SECOND // 2 + (0 if said is None else said.wait)
-            guard.answered(Instant(now), rule, call, asked_at, PRINTS.answer(200, answer.encode(), found))
+            said = answer.encode()
+            similar = not found.pages or fingerprints.lists(said)
+            guard.answered(Instant(now), rule, call, asked_at, PRINTS.answer(200, said, found), similar=similar)
         now += SECOND // 5
     return passed
 
@@ -75,6 +77,10 @@ def cut(said: str) -> list[str]:
 
 def random_id() -> str:
     return str(uuid.UUID(int=draw.getrandbits(128), version=4))
+
+
+def secret() -> str:
+    return "a1" + f"{draw.getrandbits(96):024x}"
 
 
 LOOPS: Final[dict[str, Calls]] = {
@@ -152,6 +158,45 @@ LOOPS: Final[dict[str, Calls]] = {
         asks("read it"),
         json.dumps({"error": f"no file after {at} ms, see req_{at}a", "at": f"2023-11-14T22:13:{at % 60:02}Z"}),
     ),
+    "cursors of the same page": lambda at: (
+        json.dumps({"cursor": secret(), "limit": 2}),
+        json.dumps({"items": ["a", "b"], "next_cursor": secret()}),
+    ),
+    "the clock in words": lambda at: (
+        asks(f"Current date and time: November {at % 28 + 1}, 2023 22:13:{at % 60:02}. Read it"),
+        "no",
+    ),
+    "a summary of what was said": lambda at: (
+        json.dumps({"messages": [{"content": f"Summary of the work: {text(5)}", "role": "system"}, *turn(1, "no")[1:]]}),
+        "no",
+    ),
+    "identifiers of messages": lambda at: (
+        json.dumps({"messages": [{"content": "read it", "id": random_id(), "type": "human"}]}),
+        json.dumps({"messages": [{"content": "no", "id": random_id()}], "token_usage": {"total": at}}),
+    ),
+    "a query with names": lambda at: (
+        json.dumps({"query": f"query Q{at} {{ a{at}: job(id: 7) {{ state }} }}"}),
+        json.dumps({"data": {f"a{at}": None}}),
+    ),
+    "traces": lambda at: (json.dumps({"traceparent": random_id(), "progressToken": secret(), "q": "read"}), "no"),
+    "dates of a mail": lambda at: (
+        json.dumps({"Date": f"Sat, 28 Nov 2026 10:{at % 60:02}:00 GMT", "text": "read"}),
+        json.dumps({"id": f"<{random_id()}@example.com>", "message": "sent"}),
+    ),
+    "a screenshot of an error": lambda at: (asks("read it"), json.dumps({"ok": False, "screenshot": secret() * 20})),
+    "hits in another order": lambda at: (
+        json.dumps({"vector": [1, 2]}),
+        json.dumps({"hits": [{"id": name, "score": 0.25 + draw.random() * 1e-6} for name in draw.sample(WORDS[:3], 3)]}),
+    ),
+    "its steps and shards": lambda at: (
+        asks("read it"),
+        json.dumps({"name": f"step {at}", "step_id": random_id(), "output": "no", "_shards": {"skipped": at}}),
+    ),
+    "how long a test took": lambda at: (asks("read it"), json.dumps({"out": f"1 failed in {at / 7:.2f}s <f at 0x{at:012x}>"})),
+    "a form against forgery": lambda at: (
+        f"csrfmiddlewaretoken=a{at}&user=me",
+        f'<input name="csrf_token" value="{random_id()}"><p>Wrong</p>',
+    ),
     "times of an answer": lambda at: (
         asks("read it"),
         json.dumps(
@@ -223,6 +268,19 @@ USES: Final[dict[str, Calls]] = {
         json.dumps({"model": "m", "messages": turn(at + 1, *(f"line {line}" for line in range(61)))}),
         "ok",
     ),
+    "cursors of an empty list": lambda at: (json.dumps({"cursor": secret()}), json.dumps({"items": [], "cursor": secret()})),
+    "names of queries": lambda at: (
+        json.dumps({"query": f"{{ a{at}: job(id: {at}) {{ state }} }}"}),
+        json.dumps({"data": {f"a{at}": None}}),
+    ),
+    "dates": lambda at: (asks(f"Who was born on November {at % 28 + 1}, {1900 + at} at 22:13?"), "no"),
+    "summaries": lambda at: (
+        json.dumps({"messages": [*turn(1, "no"), {"content": f"Summary of the work: {text(5)}", "role": "user"}]}),
+        "no",
+    ),
+    "prices in pips": lambda at: ('{"pair":"EURUSD"}', json.dumps({"bid": 1.08 + at / 10**5})),
+    "access tokens": lambda at: ("grant_type=client_credentials", json.dumps({"access_token": secret()})),
+    "sessions that are made": lambda at: ('{"model":"m"}', json.dumps({"id": random_id(), "object": "session"})),
     "pages": lambda at: (json.dumps({"page": at}), json.dumps({"items": [at * 50 + number for number in range(5)]})),
 }
 
@@ -244,6 +302,70 @@ def test_what_is_named_is_found_from_its_digits_as_it_is_from_its_words() -> Non
 
 
 @pytest.mark.parametrize(
+    ("one", "another", "same"),
+    [
+        (("https://a.example/caf%c3%a9?b=2&a=%41", "{}"), ("https://a.example/cafe%CC%81?a=A&b=2", "{}"), "exact"),
+        (("https://a.example/", "b=2&a=x+y"), ("https://a.example/", "a=x%20y&b=2"), "exact"),
+        (
+            ("https://a.example/", '{"n": 1.0, "t": "caf\\u00e9"}'),
+            ("https://a.example/", '{"t": "cafe\u0301", "n": 1}'),
+            "exact",
+        ),
+        (
+            ("https://s3.example/k?X-Amz-Date=20260101T000000Z&X-Amz-Signature=ab&x=1", "b"),
+            ("https://s3.example/k?X-Amz-Date=20260102T000000Z&X-Amz-Signature=cd&x=1", "b"),
+            "exact",
+        ),
+        (("https://a.example/?sig=a%2B&se=2026&x=1", "b"), ("https://a.example/?sig=b&se=2027&x=1", "b"), "exact"),
+        (
+            ("https://a.example/", "timestamp=17&a=1&signature=ab"),
+            ("https://a.example/", "timestamp=18&a=1&signature=c"),
+            "exact",
+        ),
+        (
+            (f"https://a.example/sessions/{uuid.UUID(int=7)}/run", "x"),
+            (f"https://a.example/sessions/{uuid.UUID(int=8)}/run", "x"),
+            "shape",
+        ),
+        (("https://a.example/?r=0.123456789012345", "x"), ("https://a.example/?r=0.9876543210987", "x"), "shape"),
+        (("https://a.example/?a=1%262", "x"), ("https://a.example/?a=1&2", "x"), ""),
+        (("https://a.example/a%2Fb", "x"), ("https://a.example/a/b", "x"), ""),
+        (("https://a.example/?date=1&x=1", "b"), ("https://a.example/?date=2&x=1", "b"), ""),
+        (("https://a.example/?sig=a&x=1", "b"), ("https://a.example/?sig=a&x=2", "b"), ""),
+        (("https://a.example/", "a=x+y"), ("https://a.example/", "a=x%2By"), ""),
+        (("https://a.example/", '{"n": 1.5}'), ("https://a.example/", '{"n": 1}'), ""),
+        (
+            (f"https://a.example/sessions/{uuid.UUID(int=7)}", ""),
+            (f"https://a.example/sessions/{uuid.UUID(int=8)}", ""),
+            "",
+        ),
+    ],
+)
+def test_requests_that_say_the_same_in_other_words_have_one_fingerprint(
+    one: tuple[str, str], another: tuple[str, str], same: str
+) -> None:
+    first, second = PRINTS.request("POST", *one), PRINTS.request("POST", *another)
+
+    assert (same == "exact", same in {"exact", "shape"}) == (first.exact == second.exact, first.shape == second.shape)
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "polls"),
+    [
+        ("https://queue.example/v1/receive", '{"max": 10}', True),
+        ("https://locks.example/nightly/acquireLock", "{}", True),
+        ("https://sqs.example/", "Action=ReceiveMessage&Version=2012-11-05", True),
+        ("https://mcp.example/", '{"jsonrpc": "2.0", "id": 1, "method": "ping"}', True),
+        ("https://example.com/mapping", "{}", False),
+        ("https://example.com/unlock", "{}", False),
+        ("https://example.com/block", '{"text": "ping"}', False),
+    ],
+)
+def test_a_request_that_waits_for_something_is_known_by_its_name(url: str, body: str, polls: bool) -> None:
+    assert polls == PRINTS.request("POST", url, body).polls
+
+
+@pytest.mark.parametrize(
     ("url", "body", "waits"),
     [
         ("https://sqs.example.com/", '{"QueueUrl": "q", "WaitTimeSeconds": 20}', True),
@@ -251,6 +373,7 @@ def test_what_is_named_is_found_from_its_digits_as_it_is_from_its_words() -> Non
         ("https://telegram.example.org/getUpdates", '{"offset": 5, "timeout": 30}', True),
         ("https://example.com/poll?timeout=30", None, True),
         ("https://example.com/poll", '{"timeout": 0}', False),
+        ("https://example.com/run", '{"command": "pytest", "timeout": 60}', False),
         # Text with half of a surrogate pair, as programs cut it.
         ("https://example.com/\ud83d?q=\ud83d", "\ud83d&timeout=30", True),
         ("https://example.com/chat", '{"messages": [{"role": "user", "content": "wait: 5 pollings, timeout=3"}]}', False),
@@ -286,6 +409,10 @@ def test_a_request_that_only_reads_is_known(body: str, reads: bool) -> None:
         ('{"status": "pending"}', True, False),
         ('{"data":{"run":{"runStatus":"IN_PROGRESS"}}}', True, False),
         ('{"result":{"content":[{"text":"{\\"status\\": \\"running\\"}"}]}}', True, False),
+        ('{"state": "QUEUED_FOR_BUILD"}', True, False),
+        ('{"status": "awaiting review"}', True, False),
+        ('{"name": "operations/1", "done": false}', True, False),
+        ('{"status": "missing"}', False, False),
         ('{"status": "done", "text": "it was pending"}', False, False),
         ('{"status":"pending"}' + " " * 2_048, False, False),
         ('{"ok":true}', False, True),
