@@ -38,9 +38,9 @@ def granted(calls: Calls, *, number: int = 60) -> int:
         if said is None or not said.denied:
             passed += 1
             now += SECOND // 2 + (0 if said is None else said.wait)
-            said = answer.encode()
-            similar = not found.pages or fingerprints.lists(said)
-            guard.answered(Instant(now), rule, call, asked_at, PRINTS.answer(200, said, found), similar=similar)
+            told = answer.encode()
+            similar = not found.pages or fingerprints.lists(told)
+            guard.answered(Instant(now), rule, call, asked_at, PRINTS.answer(200, told, found), similar=similar)
         now += SECOND // 5
     return passed
 
