@@ -383,11 +383,7 @@ class ScopeLogic:
         self.ledger.pipeline.force_breaker(now, None if open_for is None else Instant(now + open_for))
 
     def reset(self) -> None:
-        """Forgets what the server has said and rejected, as an operator asks for, and what the provider has forgotten.
-
-        Calls that are denied as loops go on.
-        """
-        self.stopped.forget()
+        """Forgets what the server has said and rejected, as an operator asks for, and what the provider has forgotten."""
         pipeline = self.ledger.pipeline
         pipeline.own_cooldown.reset()
         pipeline.own_server.reset()
