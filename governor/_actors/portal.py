@@ -192,6 +192,8 @@ class Portal:
         """Runs the callback on the loop soon, from whichever thread. False if the loop is gone."""
         try:
             self._post(partial(self._context.run, callback))
+        except RecursionError:
+            raise  # It says nothing of the loop.
         except RuntimeError:
             self.ended = True
             self._on_gone()
