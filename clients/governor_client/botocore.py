@@ -94,9 +94,10 @@ def govern(
     meta.events.register_first(f"before-send.{service}", handlers.answer)
     meta.events.register_first(f"needs-retry.{service}", handlers.end)
     # Events show an answer when its body has been read, and none whose body breaks off or cannot be parsed.
-    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
-    if session is not None:
-        session.send = partial(handlers.send, session.send)
+    endpoint = getattr(client, "_endpoint", None)
+    if endpoint is not None:
+        endpoint.make_request = partial(handlers.call, endpoint.make_request)
+        endpoint.http_session.send = partial(handlers.send, endpoint.http_session.send)
     _governed.add(client)
     return client
 
@@ -179,6 +180,16 @@ class _Handlers:
                 call.take_permit()
             except PermitDenied as denial:
                 call.answer = call.operation.denied(denial, _Denier(request.url))
+
+    def call(self, make: Callable[[Any, Any], Any], operation_model: Any, request_dict: Any) -> object:
+        """Makes a call. Reports the outcome if it ends in an error that no event shows, such as of an answer without sense."""
+        try:
+            return make(operation_model, request_dict)
+        except BaseException as error:
+            call: _Call | None = request_dict["context"].get(_CALL)
+            if call is not None and call.permitted:
+                call.operation.attempt.broke(error, Fault(None, undecodable=call.status is not None))
+            raise
 
     def answer(self, request: Any, **kwargs: object) -> object | None:
         """A request is about to be sent. Returns the synthetic answer to it, if it has no permit."""

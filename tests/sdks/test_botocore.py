@@ -125,6 +125,7 @@ BROKEN = "HTTP/1.1 {} X\r\nretry-after: 60\r\ntransfer-encoding: chunked\r\n\r\n
         ("s3", "get_object", raw(BROKEN.format(503).encode()), "failures"),
         ("s3", "list_buckets", status(200, b"<Error><Code>InternalError</Code></Error>", retry_after="60"), "answered_5xx"),
         ("sts", "get_caller_identity", status(503, b"No XML", retry_after="60"), "answered_5xx"),
+        ("sts", "get_caller_identity", status(200, b"No XML", retry_after="60"), "answered_2xx"),
     ],
 )
 def test_a_hint_holds_the_provider_if_the_body_breaks_off_or_cannot_be_parsed(
