@@ -4,7 +4,8 @@ Only calls are charged whose scope, provider or budget counts one of `UNITS`. Wh
 
 - 300 to 499, except 408: nothing was used, and the estimate is given back.
 - 200 to 299 with a `usage`: that. Of a stream that is left before the last `usage`, the output is at least the estimate.
-- Everything else, such as no answer, 408, 500 and more, or an answer without `usage`: the estimate stays.
+- Everything else, such as no answer, 408, 500 and more, or an answer without `usage`: the estimate stays, with as many tokens
+  of output at least as a stream has had events.
 
 Where the provider counts the tokens that a call reserves (`tokens_counted`), the tokens of an estimate are never given back.
 """
@@ -203,6 +204,8 @@ class _Reading:
         self._reader.feed(data)
 
     def end(self, *, whole: bool) -> None:
-        usage = self._reader.usage
+        usage, events, estimated = self._reader.usage, self._reader.events, self._meter.estimate
         if usage is not None:
             self._attempt.settle(self._meter.used(usage, final=whole or self._reader.final))
+        elif events > estimated.output:
+            self._attempt.settle(self._meter.used(Usage(estimated.input, events, 0, estimated.input), final=True))

@@ -79,7 +79,20 @@ class Usage(NamedTuple):
 class UsageReader:
     """Reads one body. `feed` takes its parts; `usage` is what they have said so far."""
 
-    __slots__ = ("_capture", "_depth", "_held", "_in_string", "_key", "_line", "_marks", "_path", "_said", "_sse", "final")
+    __slots__ = (
+        "_capture",
+        "_depth",
+        "_held",
+        "_in_string",
+        "_key",
+        "_line",
+        "_marks",
+        "_path",
+        "_said",
+        "_sse",
+        "events",
+        "final",
+    )
 
     def __init__(self, *, sse: bool) -> None:
         self._sse = sse
@@ -88,6 +101,8 @@ class UsageReader:
         #: The latest amounts by name. A later object corrects an earlier one, name by name.
         self._said: dict[str, int] = {}
         self._marks = 0
+        #: The events so far, each of which has a token at least in streams of text.
+        self.events = 0
         #: Whether the latest amounts are those of the whole answer, and no more will follow.
         self.final = False
         self._reset()
@@ -121,6 +136,7 @@ class UsageReader:
             if not line.strip():
                 self._reset()  # The end of an event.
             self._line, line = line.startswith(b"data:"), line[5:]
+            self.events += self._line
         if self._line:
             self._scan(line)
         if ended:

@@ -25,3 +25,16 @@ async def test_a_label_is_charged_from_the_first_call_after_its_budget_was_set()
         used = governor.statistics().budgets["agents"].labels["agent-7"]["tokens"].used
 
     assert -(-len(BODY) // 4) + 90 == used
+
+
+@pytest.mark.parametrize(("events", "output"), [(91, 91), (90, 90), (3, 90)])
+async def test_a_stream_without_a_usage_is_charged_a_token_for_each_event_and_its_estimate_at_least(
+    events: int, output: int
+) -> None:
+    stream = httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=b'data: {"choices": []}\n\n' * events)
+    async with Governor(Config.from_mapping(BUDGET)) as governor:
+        transport = AsyncGovernedTransport("weather", governor=governor, transport=httpx2.MockTransport(lambda _: stream))
+        async with httpx2.AsyncClient(transport=transport) as client:
+            await client.post("https://w.example/", content=BODY, headers={"x-governor-caller": "agent-7"})
+
+        assert -(-len(BODY) // 4) + output == governor.statistics().budgets["agents"].labels["agent-7"]["tokens"].used
