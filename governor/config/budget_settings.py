@@ -7,7 +7,7 @@ from typing import Annotated, Final, Self
 
 import msgspec
 
-from governor._callers import check_label
+from governor._callers import MAX_LABEL, check_label
 from governor._units import MAX_DURATION, MICROSECOND
 from governor.config.mistakes import Mistakes
 from governor.errors import ConfigError
@@ -18,8 +18,10 @@ from governor.policies.budget import USD, Budget, BudgetLimit
 #: The units that a budget may count.
 UNITS: Final = ("requests", "tokens", "input_tokens", "output_tokens", USD)
 _MILLION: Final = 1_000_000
-#: What labels of callers consist of, and patterns of them.
-_PATTERN: Final = r"[A-Za-z0-9*?\[][A-Za-z0-9._:/@+*?!\[\]-]{0,199}"
+#: What labels of callers consist of, and patterns of them: a bracket must be closed, or it would match nothing.
+_PART: Final = r"[A-Za-z0-9*?]|\[!?[A-Za-z0-9._:/@+-]+\]"
+_PATTERN: Final = rf"({_PART})({_PART}|[._:/@+-])*"
+_MAX_PATTERN: Final = 200
 _LABELS: Final = "a label, such as 'agent-7', or a pattern, such as 'agent-*'; labels have letters, digits and '._:/@+-'"
 #: What an amount is, for messages.
 AMOUNT_FORMS: Final = "text such as '2000000 per day' or '60 per 10m'"
@@ -49,7 +51,8 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
         mistakes = Mistakes()
         for index, label in enumerate(self.labels):
             with mistakes:
-                if not re.fullmatch(_PATTERN, label):
+                longest = _MAX_PATTERN if re.search(r"[*?[]", label) else MAX_LABEL
+                if len(label) > longest or not re.fullmatch(_PATTERN, label):
                     raise ConfigError(f"labels[{index}]", label, _LABELS)
         for unit in UNITS:
             with mistakes:
@@ -129,15 +132,14 @@ def _limit(unit: str, text: str | None) -> BudgetLimit | None:
         raise ConfigError(unit, text, f"{AMOUNT_FORMS}, or 'off'")
     if not MICROSECOND <= rate.period <= MAX_DURATION:
         raise ConfigError(unit, text, f"an amount in a duration from {MICROSECOND} to {MAX_DURATION}")
-    whole, rest = divmod(rate.amount * (_MILLION if unit == USD else 1), rate.parts)
-    if rest or not 1 <= whole <= MAX_AMOUNT:
-        raise ConfigError(
-            unit,
-            text,
-            "dollars from 0.000001 to 1000000, with at most 6 decimals"
-            if unit == USD
-            else f"a whole number from 1 to {MAX_AMOUNT}",
-        )
+    worth, what = (
+        (_MILLION, "a number of dollars from 0.000001, with at most 6 decimals,")
+        if unit == USD
+        else (1, "a whole number from 1")
+    )
+    whole, rest = divmod(rate.amount * worth, rate.parts)
+    if rest or not 1 <= whole <= MAX_AMOUNT * worth:
+        raise ConfigError(unit, text, f"{what} to {MAX_AMOUNT}")
     return BudgetLimit(unit, whole, rate.period)
 
 

@@ -197,7 +197,7 @@ def _growth(field: str, value: object) -> None:
 
 def _methods(field: str, value: object) -> None:
     if not isinstance(value, frozenset) or not all(isinstance(method, str) and _METHOD.fullmatch(method) for method in value):
-        raise ConfigError(field, value, "a frozenset of methods in upper case, for instance 'GET'")
+        raise ConfigError(field, value, "methods in upper case, for instance 'GET'")
     for method in sorted(value):
         meant = method_names.near(method.lower())
         if meant is not None:
@@ -206,4 +206,4 @@ def _methods(field: str, value: object) -> None:
 
 def _statuses(field: str, value: object) -> None:
     if not isinstance(value, frozenset) or not all(isinstance(status, int) and 400 <= status <= 599 for status in value):
-        raise ConfigError(field, value, "a frozenset of whole numbers from 400 to 599")
+        raise ConfigError(field, value, "whole numbers from 400 to 599")

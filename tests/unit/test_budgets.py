@@ -105,11 +105,16 @@ def test_leases_do_not_lead_around_a_budget() -> None:
         ({"tokens": "5"}, "budget.a.tokens is '5'; expected text such as '2000000 per day'"),
         ({"tokens": 5}, "budget.a.tokens is 5; expected text such as '2000000 per day'"),
         ({"usd": "0.0000001 per day"}, "at most 6 decimals"),
-        ({"usd": "1000001 per day"}, "expected dollars from 0.000001 to 1000000"),
+        (
+            {"usd": "1000000000001 per day"},
+            "expected a number of dollars from 0.000001, with at most 6 decimals, to 1000000000000",
+        ),
         ({"tokens": "1000000000001 per day"}, "expected a whole number from 1 to 1000000000000"),
         ({"tokens": "5 per 0s"}, "expected an amount in a duration from 1us to 366d"),
         ({"token": "5 per day"}, "did you mean 'tokens'"),
         ({"labels": [""]}, r"budget.a.labels\[0\] is ''"),
+        ({"labels": ["agent-[12"]}, r"labels\[0\] is 'agent-\[12'; expected a label, such as"),
+        ({"labels": ["[!a]*", "a" * 65]}, r"labels\[1\] is 'aaa"),
     ],
 )
 def test_mistakes_are_named(said: dict[str, object], message: str) -> None:
