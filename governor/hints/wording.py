@@ -85,8 +85,8 @@ _LIMIT_KEYS: Final = frozenset(
 _WINDOW_KEY: Final = pattern(
     r"(?:ratelimit)?(?:window|period|interval)(?:size|length)?(?:in)?(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)$"
 )
-#: The window of a number beyond which it is none.
-_MAX_WINDOW: Final = 10**9
+#: The number from which on it is none of a limit, nor of its window.
+_MAX_NUMBER: Final = 10**9
 #: All of a limit, in percent.
 _ALL: Final = 100
 #: A code with a wait in it, in seconds: `FLOOD_WAIT_30`.
@@ -184,7 +184,7 @@ def limit_of(leaves: Iterable[Leaf]) -> tuple[int, Duration] | None:
     """The limit and its window that a denial names, in words or in an object; None if none, or several of one window."""
     found: dict[Duration, int] = {}
     for leaf in leaves:
-        if leaf.key in _LIMIT_KEYS and type(leaf.value) is int:
+        if leaf.key in _LIMIT_KEYS and type(leaf.value) is int and 0 < leaf.value < _MAX_NUMBER:
             stated = [(window, leaf.value) for window in _windows_in(leaf.of)]
         else:
             stated = limits_in(leaf.lower) if leaf.is_sentence or "/" in leaf.lower else []
@@ -248,7 +248,7 @@ def _has_units_left(of: Mapping[str, object]) -> bool:
 def _windows_in(of: Mapping[str, object]) -> list[Duration]:
     """The windows that an object says in a number whose unit is in its key: `windowSeconds`."""
     numbers = ((_unit_of_window(key), value) for key, value in islice(of.items(), _MAX_PARTS) if type(value) is int)
-    return [Duration(value * unit) for unit, value in numbers if unit is not None and 0 < value < _MAX_WINDOW]
+    return [Duration(value * unit) for unit, value in numbers if unit is not None and 0 < value < _MAX_NUMBER]
 
 
 @lru_cache(maxsize=256)

@@ -18,7 +18,7 @@ from tests.support.hint_headers import HINT_HEADERS
 
 NOW: Final = 1_700_000_000.0
 PROVIDERS: Final = [*built_in_dialects(), "some-provider"]
-STATUSES: Final = [200, 301, 400, 401, 403, 404, 420, 429, 430, 500, 503, 529]
+STATUSES: Final = [200, 301, 400, 401, 403, 404, 413, 420, 429, 430, 500, 503, 529]
 NAMES: Final = [
     *(*HINT_HEADERS, "x-ratelimit-remaining", "x-ratelimit-reset", "x-should-retry", "x-quota-left", "x-limit-window"),
     *(
@@ -67,6 +67,19 @@ WORDS: Final = [
     ),
     *("0", "7", "30", "22:30", "00:01:30", "99.23:59:59", "11-14", "02-30", "2023-11-14", "1700000060", "9" * 19, "+0800"),
     *("error", "message", "retry_after", "reset_at", "lockout_seconds", "expires_at", "FLOOD_WAIT_", "capacity=80, period=m"),
+    *("żądań", "ponownie po ", "sekund", "dakika sonra", "for the next ", "rate of requests", "too often"),
+]
+#: Keys whose values may be numbers: those of limits and of what belongs to them.
+KEYS: Final = [
+    "limit",
+    "windowSeconds",
+    "period_in_minutes",
+    "windowMs",
+    "exceeded",
+    "remaining",
+    "used_pct",
+    "reset",
+    "retryAfter",
 ]
 
 
@@ -106,7 +119,12 @@ def one_input(data: bytes) -> None:
     headers = {take.PickValueInList(NAMES): _text(take) for _ in range(take.ConsumeIntInRange(0, 5))}
     body = take.ConsumeBytes(take.ConsumeIntInRange(0, 300)) if take.ConsumeBool() else None
     if body is not None and take.ConsumeBool():
-        body = json.dumps({_words(take): _words(take) for _ in range(take.ConsumeIntInRange(1, 3))}).encode()
+        said: dict[str, object] = {_words(take): _words(take) for _ in range(take.ConsumeIntInRange(1, 3))}
+        while take.ConsumeBool():
+            said[take.PickValueInList(KEYS)] = take.PickValueInList(
+                [take.ConsumeInt(8), take.ConsumeRegularFloat(), True, False, None]
+            )
+        body = json.dumps(said).encode()
     check(provider, status, headers, body, most)
 
 

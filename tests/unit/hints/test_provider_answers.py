@@ -232,6 +232,8 @@ def test_of_a_large_body_the_first_texts_are_read(first: bool, seconds: int) -> 
         ({"limit": 10, "windowSeconds": 45}, 10, 45),
         ({"requestsPerPeriodAllowed": 10, "periodInMinutes": 2}, 10, 120),
         ({"limit": 10, "windowSeconds": -45, "window": 60, "periodInMinutes": True}, None, None),
+        ({"limit": -5, "windowSeconds": 45}, None, None),
+        ({"limit": 10**18, "windowSeconds": 45}, None, None),
         ({"daily": {"limit": 9, "windowSeconds": 90}, "hourly": {"limit": 8, "windowSeconds": 90}}, None, None),
     ],
 )
