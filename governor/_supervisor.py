@@ -106,6 +106,7 @@ class Supervisor:
         self.keeper = None if state is None else state.keep(now=now, portal=portal, wake=lambda: _serve_waiting(self))
         if self.keeper is not None:
             self.keeper.restore_global(self.cap, self.degraded, self._watch.budgets)
+            self._watch.restored()
         self._builder = Builder(
             config,
             now=now,

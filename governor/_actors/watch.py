@@ -136,6 +136,12 @@ class GlobalWatch:
             self._notices.high_use(now, self.cap.used(now), self.cap.parameters.requests_per_minute, WARN_AT)
             self._high_use.set()
 
+    def restored(self) -> None:
+        """What earlier lives may have used of the cap counts: that it is much is no news."""
+        if self.cap.is_high(self._now()):
+            self.cap.watch(on=False)
+            self._high_use.set()
+
     async def _wait_for_calm(self) -> None:
         while True:
             await self._high_use.wait()

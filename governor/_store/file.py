@@ -278,6 +278,7 @@ class StateFile:
     def _close(self) -> None:
         if self.journal is not None:
             self.journal.close()
+            self.journal = None
         if hasattr(self, "_sql"):
             with suppress(sqlite3.Error):
                 self._sql.close()

@@ -284,6 +284,7 @@ def test_a_folder_that_cannot_be_used_counts_as_everything_used(tmp_path: Path, 
 
     assert 0 == left(tmp_path / "file" / "folder", "9 per hour strict")
     assert "cannot be kept" in caplog.text
+    assert "80 %" not in caplog.text
 
 
 def test_a_folder_has_one_owner_and_names_it(tmp_path: Path) -> None:

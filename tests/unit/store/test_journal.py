@@ -1,6 +1,7 @@
 """The journal of a life holds as many accounts as there are, and tells the next life of each."""
 
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from random import Random
@@ -99,6 +100,28 @@ def test_after_a_death_the_mark_ahead_counts_in_place_of_a_damaged_journal(tmp_p
     assert [(1, FIRST_WITH_JOURNAL)] * damaged == [(one.life, one.first) for one in following.head.takeovers]
     assert [5] * (not damaged) == [loss.tally.points for losses in following.losses.values() for loss in losses.values()]
     following.close()
+
+
+def test_the_journal_of_a_life_that_could_not_begin_is_not_that_of_the_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = StateFile._begin
+
+    def full(self: StateFile, *, new: bool, learning: bool) -> None:
+        begin(self, new=new, learning=learning)
+        monkeypatch.setattr("governor._store.file.Journal", _none_left)
+        monkeypatch.setattr(StateFile, "_begin", begin)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(StateFile, "_begin", full)
+    life = StateFile(tmp_path, system_clock)
+
+    assert ("database or disk is full", b"", None) == (life.damage, life.head.token, life.journal)
+    life.close()
+
+
+def _none_left(path: Path, token: bytes) -> Journal:
+    raise OSError("no space left on device")
 
 
 class Dying:
