@@ -69,6 +69,8 @@ class Asks:
         self._now = now
         self._asked: dict[Waiter, _Asked] = {}
         self._by_number: dict[int, _Asked] = {}
+        #: The numbers of those that the daemon answers at once.
+        self.prompt: set[int] = set()
         #: The daemon decides.
         self.session: Session | None = None
         #: This process decides.
@@ -111,6 +113,8 @@ class Asks:
                 self.session.report((stand_in,))
             asked.number = self.session.ask(stand_in.scope, acquire)
             self._by_number[asked.number] = asked
+            if acquire.timeout == 0:
+                self.prompt.add(asked.number)
         elif self.is_away:
             self._decide(asked, acquire)
         asked.forwarded = True
@@ -134,12 +138,14 @@ class Asks:
         """The session has ended."""
         self.session = None
         self._by_number.clear()
+        self.prompt.clear()
         for asked in self._asked.values():
             asked.number = 0
 
     def decided(self, number: int, answer: Grant | Denied, *, held: bool) -> None:
         """The daemon has answered."""
         asked = self._by_number.pop(number, None)
+        self.prompt.discard(number)
         if asked is not None and isinstance(answer, Denied):
             self._answer(asked, answer)
         elif asked is not None and isinstance(answer, Grant):
@@ -170,6 +176,7 @@ class Asks:
             asked.local[0].leave(asked.local[1])
         elif asked.number and self.session is not None:
             del self._by_number[asked.number]
+            self.prompt.discard(asked.number)
             self.session.withdraw(asked.number, asked.stand_in.scope)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ time to live. Otherwise nothing is sent.
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
@@ -42,6 +42,13 @@ class Linked(Protocol):
 
     def welcome(self, welcome: Welcome) -> None:
         """The session has begun. Called within the turn."""
+
+    @property
+    def entries(self) -> Sized:
+        """What threads have left."""
+
+    def dispatch(self) -> bool:
+        """Reads what is left. Called within the turn."""
 
     def look(self) -> float | None:
         """Looks after leases and asks. Seconds until the next look; None if there is nothing to look after."""
@@ -140,6 +147,8 @@ class Link:
                         waits.deadline = math.inf
                     else:
                         session.handle(message)
+                if self._linked.entries:  # Left until these answers had been read.
+                    self._linked.dispatch()
                 connection.flush()
 
         try:

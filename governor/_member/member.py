@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -114,12 +114,12 @@ class Member(Notifier):
         self._away = Away(supervisor, config.machine, now, lambda: self._calls.at_the_daemon())
         self._calls = Calls(self._away, self, classifier, self.watch)
         self._asks = Asks(self._away, self._calls, time=portal.time, now=now)
+        self.prompt: Sized = self._asks.prompt
         self.gate = Gate(DecidingHere(supervisor.groups, config.machine, now), notify=self.notify, time=portal.time)
         self._error_log = ErrorLog()
         self._ttl = FIRST_TTL
         #: Whether the daemon has been lost and has not said welcome since, and whether it has nearly done so.
-        self._absent = False
-        self._answers = False
+        self._absent = self._answers = False
         #: What the last hello has said was used.
         self._said = self._calls.used()
         self._link = Link(socket, self, random, turn=self._turn, missing=Spawner(config, socket, portal.time).missing)
@@ -162,7 +162,7 @@ class Member(Notifier):
     def close(self) -> None:
         """Tells the daemon what there is to tell, returns the leases, and denies every ask, now and later."""
         with self._turn:
-            self._dispatch()
+            self.dispatch()
             self.gate.batches.close()
             self._asks.close()
             if self._calls.session is not None:
@@ -212,7 +212,7 @@ class Member(Notifier):
     def _on_notified(self) -> None:
         self._notified = False
         with self._turn:
-            self._dispatch()
+            self.dispatch()
             self._link.flush()
             if self._is_busy:
                 self._link.is_busy()
@@ -231,7 +231,7 @@ class Member(Notifier):
             if not self._sending and self._asks.session is not None:
                 self._sending = True
                 connection = self._link.connection  # Read once: it may be lost meanwhile.
-                done = self._dispatch(anywhere=True) and connection is not None and connection.write()
+                done = self.dispatch(anywhere=True) and connection is not None and connection.write()
                 left = not done or (not self._looking and self._is_busy)
                 self._sending = False
         except BaseException as error:
@@ -246,8 +246,8 @@ class Member(Notifier):
         if left:
             self.notify()
 
-    def _dispatch(self, *, anywhere: bool = False) -> bool:
-        """Reads what is left. False if the rest is for the thread of the connection, and this may be another one."""
+    def dispatch(self, *, anywhere: bool = False) -> bool:
+        """Reads what is left, within the turn. False if the rest is for the thread of the connection, and this is another."""
         entries = self.entries
         for _ in range(len(entries)):
             owner, message, waiter = entries[0]
@@ -270,6 +270,8 @@ class Member(Notifier):
             entries.popleft()
         if not anywhere:
             self.gate.dispatch()
+        if entries and not self.prompt:
+            self.notify()  # They have been left meanwhile for the answer to an ask that has been withdrawn.
         return True
 
     def _on_gone(self) -> None:
@@ -285,7 +287,7 @@ class Member(Notifier):
     def plan(self, scope: str, message: PlanRetry) -> RetryPlan | PlanToCome:
         """See `Parent.plan`."""
         with self._turn:
-            self._dispatch()
+            self.dispatch()
             if self._asks.session is not None:
                 plan = PlanToCome()
                 self._asks.session.plan(scope, message, plan.give)
@@ -302,7 +304,7 @@ class Member(Notifier):
         So asks are kept if the daemon is known to answer at once, or was never away. Else calls are decided here until it does.
         """
         with self._turn:
-            self._dispatch()
+            self.dispatch()
             if self._answers or not self._absent:
                 self._asks.keep_all()
             session = Session(
@@ -346,6 +348,7 @@ class Member(Notifier):
             self._looking = False
             session, self._calls.session = self._calls.session, None
             self._asks.lose()
+            self.notify()
             if session is not None:
                 for scope, used in self._leases.end().items():
                     self._calls.use(scope, Request(used))
@@ -383,7 +386,7 @@ class Member(Notifier):
         session = self._asks.session
         if session is None:
             return None
-        self._dispatch()
+        self.dispatch()
         inbound = self.gate.look()
         session.look(self._leased)
         now = nanoseconds()

@@ -5,6 +5,7 @@ asked for has an owner of its own, which knows under which number.
 """
 
 from collections import deque
+from collections.abc import Sized
 from typing import Final, Protocol, Self, final
 
 from governor._actors.actor import ScopeActor
@@ -69,6 +70,10 @@ class Outbox(Protocol):
     def failures(self) -> UnreadFailures:
         """The failures that the owner of the limits has not read."""
 
+    @property
+    def prompt(self) -> Sized:
+        """The asks that the daemon answers at once. While there are any, the entries are read soon."""
+
     def notify(self) -> None:
         """Has the entries read soon, by the thread of the connection."""
 
@@ -105,11 +110,16 @@ class OutcomeLeaver:
         outbox.entries.append((self, outcome, None))
 
     def deliver(self, outcome: Outcome, *, later: bool = False) -> None:
-        """An outcome has been left: has it sent; from a finalizer, `later`, by another thread."""
+        """An outcome has been left: has it sent; from a finalizer, `later`, by another thread.
+
+        While the daemon is about to answer another call, what need not be read first goes with the next message, or once that
+        answer is read: a system call less for this process and for the daemon.
+        """
+        outbox = self._outbox
         if later:
-            self._outbox.notify()
-        else:
-            self._outbox.hand_over()
+            outbox.notify()
+        elif not outbox.prompt or comes_first(outcome):
+            outbox.hand_over()
 
 
 @final

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Thread, get_ident
+from threading import Event, Thread, get_ident
 
 import anyio
 import pytest
@@ -25,6 +25,7 @@ from governor import (
     UsageError,
 )
 from governor._member.connection import Connection
+from governor._member.member import Member
 from governor._units import HOUR, Instant
 from governor.clock import Clock, system_clock
 from governor.protocol import Rejected, encode
@@ -316,6 +317,47 @@ def test_a_call_is_sent_by_its_own_thread_with_all_that_lies_there(tmp_path: Pat
 
     assert {get_ident()} == set(senders)
     assert 3 <= len(senders) <= 6
+
+
+def test_an_outcome_goes_with_the_next_message_or_after_the_answer_that_another_call_is_about_to_get(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[None] = []
+    write, stands, goes_on = Connection.write, Event(), Event()
+
+    def noted(connection: Connection) -> bool:
+        writes.append(None)
+        return write(connection)
+
+    def stand_still() -> None:
+        stands.set()
+        goes_on.wait(PATIENCE)
+
+    monkeypatch.setattr(Connection, "write", noted)
+    path = tmp_path / "s"
+    with owner("1 in flight", path) as here, member(PLENTY, path) as there, ThreadPoolExecutor(1) as pool:
+        client = GovernorClient(there)
+        permits = [granted(client.try_permit(scope)) for scope in ("weather", "traffic")]
+        here._access.still_running().post(stand_still)
+        stands.wait(PATIENCE)
+        writes.clear()
+        asked = pool.submit(client.try_permit, "maps")
+        until(lambda: len(writes) == 1)
+        backend = there._access.backend
+        assert isinstance(backend, Member)
+        with backend._turn:
+            pass  # The other thread has sent its ask.
+        permits[0].record(status=500)
+        after_failure = len(writes)
+        permits[1].record(status=200)
+        after_success = len(writes)
+        goes_on.set()
+        granted(asked.result(PATIENCE))
+        with backend._turn:
+            left = len(backend.entries)
+
+        assert (2, 2, 0) == (after_failure, after_success, left)
+        until(lambda: here.statistics().scopes["traffic"].counters.answered_2xx == 1)
 
 
 def test_a_call_that_is_interrupted_while_it_sends_costs_one_connection(
