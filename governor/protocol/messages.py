@@ -106,7 +106,7 @@ ToldOutcome = Answered | Hinted | Settled | Report | RetryGivenUp | Unused
 class Told(msgspec.Struct, frozen=True, omit_defaults=True, tag="told"):
     """Tell an outcome. `permit` is the number of the ask that was granted, 0 for a leased permit, -1 for one of `Hello.held`.
 
-    `ago` is how many microseconds before the sending the outcome came. With a `number` other than 0, `Read` answers once the
+    With a `number` other than 0, `Read` answers once the
     owner has read it, as it must have a failure before the member uses another leased permit.
     """
 
@@ -114,7 +114,6 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True, tag="told"):
     outcome: ToldOutcome
     permit: Annotated[int, msgspec.Meta(ge=-1, le=2**62)] = 0
     number: Number = 0
-    ago: Count = 0
 
 
 class LeaseUse(msgspec.Struct, frozen=True, omit_defaults=True):

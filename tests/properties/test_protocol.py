@@ -90,7 +90,7 @@ SAID: Final[list[FromMember]] = [
     Hello(1, 4711, "worker", held={"github:get": 2}, used={"github:get": {"requests": 5}}, by_caller={"agent": {"usd": 9}}),
     Ask(1, "openai/gpt-5:post", Acquire(Request(2, {"tokens": 900}), 5.0, 1, "agent", "batch")),
     Withdraw(2),
-    Told("github:get", Report(Grant(Instant(12), 3, Request(1), (0, 7)), Result.FAILURE, 503), permit=1, number=2, ago=15),
+    Told("github:get", Report(Grant(Instant(12), 3, Request(1), (0, 7)), Result.FAILURE, 503), permit=1, number=2),
     Told("github:get", Report(GRANT, Result.SUCCESS, 200, {"tokens": 2**40}, ANSWERED, "Timeout", Ending.GIVEN_UP)),
     Told("github:get", ANSWERED),
     Told("github:get", Hinted(GRANT, (HINT, Hint("requests")))),
