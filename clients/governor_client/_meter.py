@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
 from governor import Cost
 from governor.config import provider_name, scope_of
 from governor_client._estimate import Estimate, Estimator, estimate
+from governor_client._frames import Frames
 from governor_client._observed import Observer
 from governor_client._request import Request
 from governor_client._server_wait import Headers
@@ -169,9 +170,10 @@ class Meter:
             attempt.settle(self._amounts(Usage(0, 0, 0, 0)))
             return None
         kind = (headers.get("content-type") or "").lower()
-        if status >= 300 or ("json" not in kind and "event-stream" not in kind):
+        frames = Frames() if "amazon.eventstream" in kind else None
+        if status >= 300 or not (frames or "json" in kind or "event-stream" in kind):
             return None
-        return _Reading(self, attempt, UsageReader(sse="event-stream" in kind))
+        return _Reading(self, attempt, UsageReader(sse="event-stream" in kind), frames)
 
     def used(self, usage: Usage, *, final: bool) -> Mapping[str, float]:
         """The amounts of a usage; not `final` if more may have been used than was said."""
@@ -193,15 +195,20 @@ class Meter:
 class _Reading:
     """Reads the usage of one answer, and settles it."""
 
-    __slots__ = ("_attempt", "_meter", "_reader")
+    __slots__ = ("_attempt", "_frames", "_meter", "_reader")
 
-    def __init__(self, meter: Meter, attempt: "Attempt", reader: UsageReader) -> None:
+    def __init__(self, meter: Meter, attempt: "Attempt", reader: UsageReader, frames: Frames | None) -> None:
         self._meter = meter
         self._attempt = attempt
         self._reader = reader
+        self._frames = frames
 
     def feed(self, data: bytes) -> None:
-        self._reader.feed(data)
+        if self._frames is None:
+            self._reader.feed(data)
+        else:
+            for payload in self._frames.payloads(data):
+                self._reader.event(payload)
 
     def end(self, *, whole: bool) -> None:
         usage, events, estimated = self._reader.usage, self._reader.events, self._meter.estimate

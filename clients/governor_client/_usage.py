@@ -1,4 +1,4 @@
-"""The tokens that an answer says it has used, read from its body as it passes: JSON, and event streams (SSE).
+"""The tokens that an answer says it has used, read from its body as it passes: JSON, event streams (SSE), and those of AWS.
 
 Knows the shapes of OpenAI (chat, with `stream_options.include_usage`; responses; embeddings), Anthropic, Gemini, Cohere,
 Bedrock and what copies them. An object `usage` or `usageMetadata` counts where those APIs write it, and not inside of what a
@@ -37,14 +37,15 @@ _PLACES: Final = frozenset(
         (b"x_groq", b"usage"),
         (b"meta", b"tokens"),
         (b"delta", b"usage"),
+        (b"amazon-bedrock-invocationMetrics",),
         (None, b"usageMetadata"),
         (None, b"usage"),
     }
 )
 _DEPTH: Final = max(map(len, _PLACES))
 #: The names of amounts. The first that is there counts.
-_INPUTS: Final = ("prompt_tokens", "input_tokens", "promptTokenCount", "inputTokens")
-_OUTPUTS: Final = ("completion_tokens", "output_tokens", "outputTokens", "candidatesTokenCount")
+_INPUTS: Final = ("prompt_tokens", "input_tokens", "promptTokenCount", "inputTokens", "inputTokenCount")
+_OUTPUTS: Final = ("completion_tokens", "output_tokens", "outputTokens", "candidatesTokenCount", "outputTokenCount")
 _TOTALS: Final = ("total_tokens", "totalTokenCount", "totalTokens")
 #: Input that was read from a cache, as a part of the input; and input that was read from a cache, or written to it, beside the
 #: input, as Anthropic and Bedrock say it.
@@ -141,6 +142,12 @@ class UsageReader:
             self._scan(line)
         if ended:
             self._line = b""
+
+    def event(self, payload: bytes) -> None:
+        """A whole event of a stream of another form than `feed` takes."""
+        self._reset()
+        self.events += 1
+        self._scan(payload)
 
     @property
     def usage(self) -> Usage | None:

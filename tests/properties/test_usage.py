@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from governor_client._estimate import Estimate, estimate
+from governor_client._frames import MAX_MESSAGE, Frames
 from governor_client._request import Reading, Request
 from governor_client._usage import MAX_OBJECT, Usage, UsageReader
 
@@ -97,6 +98,33 @@ def test_a_usage_is_read_wherever_the_body_is_cut_and_whatever_the_model_says(
 )
 def test_thoughts_and_caches_count_as_each_provider_says_them(said: dict[str, object], expected: Usage | None) -> None:
     assert expected == read(json.dumps({"usage": said}).encode(), [], sse=False)
+
+
+def message(payload: bytes, headers: bytes = b"\x0b:event-type\x07\x00\x08metadata") -> bytes:
+    """A message of an event stream of AWS, with checksums that nothing checks."""
+    lengths = (16 + len(headers) + len(payload)).to_bytes(4) + len(headers).to_bytes(4)
+    return lengths + b"sums" + headers + payload + b"sums"
+
+
+def test_the_usage_of_a_stream_of_bedrock_is_read_wherever_it_is_cut() -> None:
+    said = {"usage": {"inputTokens": 7, "outputTokens": 2, "totalTokens": 9}, "p": "abc"}
+    metrics = {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 7, "outputTokenCount": 2}}
+    chunk = {"bytes": b64encode(json.dumps(metrics).encode()).decode(), "p": "ab"}
+    text = message(b'{"delta": {"text": "{\\"usage"}}') + message(b"x" * MAX_MESSAGE)
+    streams = [text + message(json.dumps(last, separators=(",", ":")).encode()) for last in (said, chunk)]
+    found = set[Usage | None]()
+    for body in streams:
+        for cut in (*range(90), *range(len(body) - 90, len(body))):
+            reader, frames = UsageReader(sse=False), Frames()
+            for part in (body[:cut], body[cut:]):
+                for payload in frames.payloads(part):
+                    reader.event(payload)
+            found.add(reader.usage)
+            assert 2 == reader.events
+
+    assert {Usage(7, 2, 0, 7)} == found
+    with pytest.raises(ValueError, match="cannot have"):
+        list(Frames().payloads(bytes(12)))
 
 
 PART = st.binary(max_size=40) | st.sampled_from([b'{"usage":', b"data: ", b'{"', b"\\", b"\n", b"]", b"9" * 5000])
