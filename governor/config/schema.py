@@ -154,8 +154,11 @@ def _rejected(
 
 def _placed(problem: Problem, field: str, said: Mapping[str, object]) -> Problem:
     """A problem of a record, in the words of the policy file: durations as they were written, None as switched off."""
-    shown = said.get(problem.path, OFF if problem.value is None else problem.value)
-    return ConfigError(f"{field}.{problem.path}", shown, problem.allowed).problems[0]
+    path, shown = f"{field}.{problem.path}", said.get(problem.path, OFF if problem.value is None else problem.value)
+    own = None
+    if problem.message != ConfigError(*problem[:3]).problems[0].message:  # It has words of its own.
+        own = f"{path}: {problem.message.removeprefix(f'{problem.path}: ')}"
+    return ConfigError(path, shown, problem.allowed, message=own).problems[0]
 
 
 def write(record: msgspec.Struct) -> list[tuple[str, str]]:

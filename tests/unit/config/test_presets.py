@@ -110,6 +110,7 @@ def test_a_file_is_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             "github",
             "provider.default.preset is 'github'; expected a preset in the section of a single provider",
         ),
+        ("acme", "no.toml", "provider.acme.preset: cannot read preset 'no.toml': No such file or directory"),
     ],
 )
 def test_a_preset_that_cannot_be_used_is_a_mistake(section: str, preset: object, message: str) -> None:
@@ -124,4 +125,7 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path, monkeypatch: pytest.
     Path("acme.toml").write_text(ACME.replace("1 per s strict", "1 per s"), encoding="utf-8")
     Path("governor.toml").write_text('[provider.acme]\npreset = "acme.toml"', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"^governor\.toml:\d+:\d+: provider\.acme\.limits\[0\] is '1 per s'; expected"):
+        Config.load("governor.toml", environ={})
+    Path("acme.toml").write_text(ACME.replace("source", "sauce"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"preset: preset acme\.toml: figures\[0\]: Object missing required field `source`"):
         Config.load("governor.toml", environ={})
