@@ -37,6 +37,7 @@ _REQUESTS: Final = _known("ConnectionError Timeout ChunkedEncodingError")
 _URLLIB3: Final = _known("TimeoutError NewConnectionError ProtocolError ProxyError SSLError IncompleteRead InvalidHeader")
 _ELASTIC: Final = _known("ConnectionError ConnectionTimeout SSLError TlsError")
 _REDIS: Final = _known("ConnectionError TimeoutError", ours="AuthenticationError AuthorizationError MaxConnectionsError")
+_SOCKS: Final = _known(proxies="ProxyError ProxyConnectionError ProxyTimeoutError")
 #: By the top-level package of the module. The first class of the MRO that is listed decides.
 _PACKAGES: Final[Mapping[str, Mapping[str, Kind]]] = {
     # The standard library.
@@ -51,6 +52,7 @@ _PACKAGES: Final[Mapping[str, Mapping[str, Kind]]] = {
     "urllib": _known("ContentTooShortError"),
     # Event loops, HTTP and WebSockets.
     "aiohttp": _known("ClientConnectionError ClientPayloadError", proxies="ClientHttpProxyError"),
+    "aiohttp_socks": _SOCKS,
     "curl_cffi": _known("ConnectionError Timeout SSLError ProxyError IncompleteRead"),
     "grpc": _known("FutureTimeoutError"),
     "grpclib": _known("StreamTerminatedError"),
@@ -61,7 +63,9 @@ _PACKAGES: Final[Mapping[str, Mapping[str, Kind]]] = {
     "httpx": _HTTPX,
     "httpx2": _HTTPX,
     "niquests": _REQUESTS,
+    "python_socks": _SOCKS,
     "requests": _REQUESTS,
+    "socks": _SOCKS,
     "tornado": _known("StreamClosedError"),
     "trio": _known("TooSlowError"),
     "urllib3": _URLLIB3,

@@ -48,6 +48,8 @@ _READ_LIMIT: Final = 65_536
 SWITCHING_PROTOCOLS: Final = 101
 _TIMED_OUT: Final = Fault(CallFailure.TIMEOUT)
 _BROKEN: Final = Fault(CallFailure.BROKEN)
+#: The packages of connectors for SOCKS, whose own errors are those of connecting.
+_SOCKS: Final = frozenset({"aiohttp_socks", "python_socks"})
 #: The constructor differs between versions.
 _TAKES_STREAM_WRITER: Final = "stream_writer" in signature(ClientResponse.__init__).parameters
 
@@ -71,6 +73,8 @@ def fault_of(error: BaseException) -> Fault:
             return Fault(None, ours=True)  # The body of the request could not be read.
         case ClientResponseError(__cause__=HttpProcessingError()):
             return _BROKEN
+        case _ if type(error).__module__.partition(".")[0] in _SOCKS:
+            return Fault(CallFailure.UNSENT)
         case _:
             return fault_of_system(error)
 

@@ -282,6 +282,8 @@ NETWORK = [
     named("aiohttp.client_exceptions", "ClientError", "ClientConnectionError", "ServerDisconnectedError"),
     named("aiohttp.client_exceptions", "ClientError", "ClientPayloadError"),
     named("aiohttp.client_exceptions", "ClientError", "ClientResponseError", "ClientHttpProxyError", status=403),
+    named("aiohttp_socks._errors", "ProxyError", error_code=5),
+    named("socks", "ProxyError", "GeneralProxyError", bases=(OSError,)),
     named("niquests.exceptions", "ConnectionError", bases=(OSError,)),
     named("urllib3_future.exceptions", "TimeoutError", "ReadTimeoutError"),
     named("pip._vendor.requests.exceptions", "ConnectionError", "ConnectTimeout"),

@@ -333,6 +333,23 @@ async def test_a_refused_connection_is_an_attempt_that_never_left(governor: Gove
 
 
 @pytest.mark.promise("R05")
+async def test_a_connector_for_socks_whose_proxy_cannot_connect_is_the_same(
+    governor: Governor, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = type("ProxyError", (Exception,), {"__module__": "aiohttp_socks._errors"})
+
+    async def connect(*args: object, **options: object) -> None:
+        raise error("Connection refused by destination host")
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_wrap_create_connection", connect)
+    async with make(governor) as session:
+        with pytest.raises(error):
+            await session.post("http://127.0.0.1:1/", data=b"order")
+
+    assert CounterRecord(requests=3, failures=3, retries=2) == counters(governor)
+
+
+@pytest.mark.promise("R05")
 @pytest.mark.parametrize(("method", "sent"), [("GET", 3), ("POST", 1)])
 async def test_silence_is_a_timeout_after_which_a_post_is_not_repeated(
     governor: Governor, make: Make, provider: Provider, method: str, sent: int
