@@ -81,6 +81,8 @@ class Ban(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
 
 STANDARD: Final = PolicyFields(state="ratelimit", policy="ratelimit-policy")
+#: The denials of a dialect that names none.
+_ONLY_429: Final = (Condition(status=(429,)),)
 
 
 class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -101,7 +103,7 @@ class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     #: Sources of a wait beside Retry-After and its relatives, in seconds without a unit.
     waits: tuple[str, ...] = ()
     #: Answers that deny a call as rate limited.
-    throttled: tuple[Condition, ...] = (Condition(status=(429,)),)
+    throttled: tuple[Condition, ...] = _ONLY_429
     #: The wait after such an answer that does not say when to come back.
     default_wait: str | None = None
     ban: Ban = Ban()
@@ -170,15 +172,19 @@ def built_in_dialects() -> Mapping[str, Dialect]:
 @cache
 def _built_in(name: str) -> Dialect:
     table = _table()
-    found = _derived(table[name])
-    if name == GENERIC:
+    said, generic = table[name], table[GENERIC]
+    if not said.limits and said.throttled == _ONLY_429:
+        # What has neither limits nor denials of its own is read as the answers of an unknown provider are.
+        said = msgspec.structs.replace(said, limits=generic.limits, throttled=generic.throttled)
+    found = _derived(said)
+    if said.limits is generic.limits:
         # What a known provider says only about limits is understood in the answers of an unknown one that say "rate limited".
         known = {_marker(limit): limit for one in table.values() for limit in one.limits}
         others = [limit for marker, limit in known.items() if marker[0] != "$" and marker not in found.markers]
         readers = (*found.readers, *map(_reader, others))
         found = msgspec.structs.replace(found, readers=readers, known=_known(found.markers, found.fields, readers))
     # The waits of the generic dialect are those of all.
-    return msgspec.structs.replace(found, waits=tuple(dict.fromkeys((*found.waits, *table[GENERIC].waits))))
+    return msgspec.structs.replace(found, waits=tuple(dict.fromkeys((*found.waits, *generic.waits))))
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import pytest
 
 from governor._units import HOUR, SECOND, Duration
-from governor.hints import built_in_dialects, is_silent, is_throttled, read_hints
+from governor.hints import built_in_dialects, dialect_of, is_silent, is_throttled, read_hints
 
 pytestmark = pytest.mark.promise("R11")
 
@@ -31,6 +31,27 @@ def _rows(name: str) -> list[Row]:
 
 ANSWERS: Final = _rows("provider_answers.json")
 OTHERS: Final = _rows("other_answers.json")
+
+
+#: Names in these answers whose bodies of status 200 adapters do not read.
+NOT_READ: Final = {
+    *("apollo-directive", "graphql-directive", "h23", "h24", "hasura", "healthie", "meetup", "monday", "newrelic"),
+    *("octopus-energy", "shopify", "shopify-like", "the-graph", "verisure"),
+    *(
+        "bing-maps",
+        "bsc-rpc",
+        "chat-clone",
+        "h12",
+        "h16",
+        "hitbtc-like",
+        "pybit",
+        "pypi",
+        "pypi-xmlrpc",
+        "qps-cn",
+        "rpc-node",
+        "wikimedia",
+    ),
+}
 
 
 def test_no_call_leaves_before_what_an_answer_says_nor_is_it_held_for_longer() -> None:
@@ -61,6 +82,13 @@ def test_each_answer_that_denies_a_call_with_a_code_or_in_words_is_a_denial() ->
     assert [("stack-exchange", 200, "backoff"), ("wikimedia", 200, "maxlag")] == [
         (provider, status, word) for provider, status, body in missed for word in ("backoff", "maxlag") if word.encode() in body
     ]
+
+
+def test_bodies_of_answers_200_that_deny_calls_are_read_by_the_names_of_their_providers() -> None:
+    denied = {row[0] for row in ANSWERS if row[1] < 400 and row[3] is not None and row[4] is not None}
+
+    # Some are of no provider, or of GraphQL, which adapters tell by its path; Wikimedia says it in a header as well.
+    assert NOT_READ == {provider for provider in denied if not dialect_of(provider).fails_with_200}
 
 
 def test_with_the_dialect_of_another_provider_they_raise_nothing_are_within_the_bound_and_loosen_nothing() -> None:
