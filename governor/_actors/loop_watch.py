@@ -48,6 +48,7 @@ class _Note(msgspec.Struct, frozen=True):
     answer: bytes
     gist: bytes
     similar: bool
+    failed: bool
 
 
 @final
@@ -116,13 +117,13 @@ class LoopWatch:
             return  # As `GET`, whose repetition is polling.
         body = answer.encode(*_fingerprints.LENIENT) if isinstance(answer, str) else answer
         prints = _fingerprints.Fingerprints(self._secret)
-        if _fingerprints.is_pending(body) or (
-            watched.fingerprint.polls and _fingerprints.goes_on(body, is_error=status is not None and status >= 400)
-        ):
+        fingerprint, caller = watched.fingerprint, watched.call.caller
+        failed = (fingerprint.polls or caller is not None) and _fingerprints.fails(status, body)
+        if _fingerprints.is_pending(body) or (fingerprint.polls and not failed and _fingerprints.goes_on(body)):
             digest = gist = b"%d" % now  # It asks to come back later, and counts as an answer that changes.
         else:
-            digest = prints.answer(status, body, watched.fingerprint)
-            gist = digest if watched.call.caller is None else prints.gist(status, body, watched.fingerprint)
+            digest = prints.answer(status, body, fingerprint)
+            gist = digest if caller is None else prints.gist(status, body, fingerprint)
         # The answer to a write that was done may say the same whatever was written, and an empty one says the same.
         similar = (
             bool(answer)
@@ -130,7 +131,7 @@ class LoopWatch:
             and not _fingerprints.acknowledges(body)
             and (not watched.fingerprint.pages or _fingerprints.lists(body))
         )
-        note = _Note(now, watched.asked_at, scope, watched.rule, watched.call, digest, gist, similar)
+        note = _Note(now, watched.asked_at, scope, watched.rule, watched.call, digest, gist, similar, failed)
         if get_ident() == self._portal.thread:
             self._read()
             self._learn(note)
@@ -166,7 +167,7 @@ class LoopWatch:
 
     def _learn(self, note: _Note) -> None:
         stage = self._guard.answered(
-            note.at, note.rule, note.call, note.asked_at, note.answer, gist=note.gist, similar=note.similar
+            note.at, note.rule, note.call, note.asked_at, note.answer, gist=note.gist, similar=note.similar, failed=note.failed
         )
         if stage is Stage.WARNED:
             self._announce(note.scope, stage, note.call.caller)

@@ -18,7 +18,7 @@ Costs about 20 us for a small request, 85 us for a prompt of 1 KiB and 750 us fo
 folded, and 20 us for the answer of a model.
 """
 
-from governor._fingerprints.answers import acknowledges, goes_on, is_pending, lists
+from governor._fingerprints.answers import acknowledges, fails, goes_on, is_pending, lists
 from governor._fingerprints.fingerprints import LENIENT, Fingerprints, check
 
-__all__ = ["LENIENT", "Fingerprints", "acknowledges", "check", "goes_on", "is_pending", "lists"]
+__all__ = ["LENIENT", "Fingerprints", "acknowledges", "check", "fails", "goes_on", "is_pending", "lists"]

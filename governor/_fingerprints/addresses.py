@@ -28,14 +28,16 @@ def parameters(text: bytes) -> bytes:
     parts = text.split(b"&")
     if len(parts) > 1:
         parts.sort()
-        if _SIGNATURE.search(text) is not None:
+        if (text.count(b"ig") or text.count(b"hmac")) and _SIGNATURE.search(text) is not None:
             parts = [part for part in parts if _SIGNING.match(part) is None]
     return b"&".join(parts)
 
 
 def form(body: bytes) -> bytes | None:
     """The parameters of a form, if the body is one."""
-    return None if _FORM.fullmatch(body) is None else parameters(body.replace(b"+", b"%20"))
+    if not body.count(b"=") or _FORM.fullmatch(body) is None:
+        return None
+    return parameters(body.replace(b"+", b"%20"))
 
 
 def unescaped(text: bytes) -> bytes:

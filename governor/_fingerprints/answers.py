@@ -7,18 +7,20 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from governor._fingerprints.volatile import CURSOR, VALUE
+from governor._fingerprints.volatile import CURSOR, VALUE, may_page
 
 #: What an answer says about itself: its identifier, its time, and what it used.
 _ABOUT_ITSELF: Final = re.compile(
-    rb'"(?:(?:created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|traceparent|pid|avgLogprobs|(?:prompt_)?eval_count'
+    rb'"(?:(?:created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|traceparent|pid|avgLogprobs'
+    rb"|(?:prompt_)?eval_count|took(?:_ms|Ms)?"
     rb"|(?:[rR]equest|response|trace|ray|message|step|run|execution|invocation|event|log|query|correlation|span)_?[iI]d"
-    rb"|took(?:_ms|Ms)?"
     rb"|(?:started|finished|ended|completed|checked|generated|served|executed|processed)_?[aA]t"
-    rb'|(?:queue|prompt|completion|total|query|search|inference|processing|execution|response|wall|cpu)_?[tT]ime(?:_?[mM][sS])?)":\s*(?:"[^"]*"|[0-9.e-]+)'
+    rb"|(?:queue|prompt|completion|total|query|search|inference|processing|execution|response|wall|cpu)_?[tT]ime(?:_?[mM][sS])?"
+    rb')":\s*(?:"[^"]*"|[0-9.e-]+)'
     rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu|tooluse)[-_][0-9A-Za-z-]{6,}"'
     rb'|(?:step|turn|iteration)[ _-][0-9]{1,4}"'
-    rb'|(?:[a-z_]*usage|usage_?[mM]etadata|tokens|_shards)":\s*\{(?:[^{}]|\{[^{}]*\})*\}|context":\s*\[[0-9, ]*\])'
+    rb'|(?:(?:token_)?usage|usage_?[mM]etadata|tokens|_shards|extensions|throttleStatus|rate_?[lL]imit)"'
+    rb':\s*\{(?:[^{}]|\{[^{}]*\})*\}|context":\s*\[[0-9, ]*\])'
 )
 #: How long an answer took.
 _TOOK: Final = re.compile(rb'"[a-z_]{0,20}(?:duration|elapsed|latency)(?:_?(?:[mM]s|ns|seconds))?":\s*(?:"[^"]*"|[0-9.e-]+)')
@@ -37,12 +39,18 @@ _TOKEN: Final = re.compile(
 _MESSAGE_ID: Final = re.compile(rb'"<[^"<>\s]{8,200}@[^"<>\s]{1,200}>"')
 #: In text, how long something took, the address of an object, and the time to the second with its day.
 _IN_TEXT: Final = re.compile(
-    rb"(?<= in )[0-9]+\.[0-9]+(?= ?(?:ms|s|sec|seconds)\b)|(?<= at )0x[0-9a-f]{6,16}|(?<=[Rr]equest )[0-9a-f]{6,64}\b"
-    rb"|(?<=[Aa]s of )[0-9A-Z][0-9A-Za-z, :T.+-]{9,32}(?<=[0-9Z])(?= |,|\.)"
+    rb" in [0-9]+\.[0-9]+(?= ?(?:ms|s|sec|seconds)\b)| at 0x[0-9a-f]{6,16}|[Rr]equest [0-9a-f]{6,64}\b"
+    rb"|[Aa]s of [0-9A-Z][0-9A-Za-z, :T.+-]{9,32}(?<=[0-9Z])(?= |,|\.)"
 )
+#: An echo that is shorter than this may be a part of a name by chance, after one of these.
+_SHORT: Final = 4
+_WITHIN: Final = frozenset(bytes((code,)) for code in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.")
 #: Whether a model calls tools, and what it says beside.
 _CALLS: Final = re.compile(rb'"(?:tool_calls":\s*\[\s*\{|type":\s*"tool_use"|functionCall":|toolUse":)')
 _BESIDE: Final = re.compile(rb'"(?:content|text|thinking|reasoning(?:_content)?)":\s*"(?:[^"\\]|\\.)*+"')
+#: The longest answer in which numbers are looked for first.
+_MAX_PLAIN: Final = 512
+_DIGIT: Final = re.compile(rb"[0-9]")
 #: The pieces of a stream.
 _STREAM: Final = (b"data:", b"event:")
 _PIECE: Final = re.compile(
@@ -52,19 +60,25 @@ _PIECE: Final = re.compile(
 _ERROR: Final = re.compile(
     rb'"(?:errors?":\s*(?:\[?\s*\{|"[^"])|isError":\s*true|(?:ok|success)":\s*false|status":\s*"(?:error|fail))'
 )
-_OF_ERROR: Final = re.compile(rb'(?<![0-9A-Za-z_.-])(?<!":)(?<!": )(?<![\[,])[A-Za-z_]*+[0-9][0-9A-Za-z_.:+/=-]*')
+_OF_ERROR: Final = re.compile(
+    rb'(?<![0-9A-Za-z_.-])(?<!":)(?<!": )(?<![\[,])[A-Za-z_]*+[0-9][0-9A-Za-z_.:+/=-]*|\breq_[0-9A-Za-z]{8,}'
+)
 #: The letters of a hexadecimal number before its first digit, of which the rest was folded.
 _LETTERS_BEFORE: Final = re.compile(rb"(?<![0-9A-Za-z])[a-f]{1,8}#")
-#: Objects, whose order may differ, and digits of a score that do.
-_OBJECTS: Final = re.compile(rb"[{}][{}\[\], ]*")
-_DIGITS: Final = re.compile(rb"(?<=\.[0-9]{5})[0-9]{4,}")
+#: Digits of a score that differ.
+_DIGITS: Final = re.compile(rb"(\.[0-9]{5})[0-9]{4,}")
+#: In an error, a value that is random or a time.
+_VALUE_OF_ERROR: Final = re.compile(
+    rb'"(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,}[Z0-9:+-]{0,6})"'
+)
 #: An answer that says that something is still being done: a state in the progressive form, or one before the work.
 _PENDING: Final = re.compile(
     rb'(?:[sS]tat(?:e|us)|STAT(?:E|US)|[pP]hase)\\*"?[=:]\s*\\*"(?i:(?:[a-z]{1,20}[_ -]){0,3}'
     rb"(?:(?:en)?queued|scheduled|submitted|not[_ -]?(?:started|ready)|active|(?:in[_ -]?)?progress"
     rb"|(?!missing|failing|existing)[a-z]{1,20}ing)"
-    rb'(?:[_ -][a-z]{1,20}){0,3})\\*"|"(?:done|ready|finished|is_?(?:done|ready|finished))":\s*false'
+    rb'(?:[_ -][a-z]{1,20}){0,3})\\*"'
 )
+_NOT_YET: Final = re.compile(rb'"(?:done|ready|finished|is_?(?:done|ready|finished))":\s*false')
 _MAX_PENDING: Final = 2_048
 #: A picture beside an error: a screenshot.
 _PICTURE: Final = re.compile(rb'"[0-9A-Za-z+/]{256,}={0,2}"')
@@ -76,24 +90,43 @@ _ACKNOWLEDGED: Final = re.compile(
 )
 
 
+def is_stream(answer: bytes) -> bool:
+    """Whether an answer has come in events, or in lines of JSON of which the last one is done."""
+    return answer.startswith(_STREAM) or answer.count(b'"done":') > 1
+
+
 def is_pending(answer: bytes) -> bool:
     """Whether an answer says that what was asked for is still being done: its repetition is polling."""
-    return len(answer) <= _MAX_PENDING and _PENDING.search(answer) is not None
+    if len(answer) > _MAX_PENDING or is_stream(answer):
+        return False
+    has = answer.count
+    return bool(
+        ((has(b"tat") or has(b"STAT") or has(b"hase")) and _PENDING.search(answer))
+        or (has(b"false") and _NOT_YET.search(answer))
+    )
 
 
 #: The longest answer to a call that waits for something, by which it is known that there is nothing yet, or that it goes on.
 _MAX_POLLED: Final = 256
 _LISTED: Final = re.compile(rb'\[\s*[{"]')
 #: What names the thing that an answer is about, in whole answers and beside an identifier.
-_RANDOM: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|[0-9a-f]{16,}")
-_IDENTITY: Final = re.compile(
-    rb'"(?:[A-Za-z_]*_?(?:id|Id|ID|at|At|ts)|number|iid|key|self|[a-z_]*url|href|location)":\s*(?:"[^"]*"|[0-9.]+)'
+_RANDOM: Final = re.compile(
+    rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}"
+    rb"|(?<![0-9A-Za-z.])(?!0x)(?=[a-z.]*[0-9])(?=[0-9.]*[a-z])[0-9a-z.]{16,}(?![0-9A-Za-z])"
 )
+_NAMING: Final = rb"[A-Za-z_-]*(?:id|Id|ID|at|At|_ts|date|time|changed|updated|modified)"
+_NAME: Final = re.compile(rb'"%b":\s*"[^"]*"' % _NAMING)
+_IDENTITY: Final = re.compile(rb'"(?:%b|number|iid|key|self|[a-z_]*url|href|location)":\s*(?:"[^"]*"|[0-9.]+)' % _NAMING)
 
 
-def goes_on(answer: bytes, *, is_error: bool) -> bool:
+def goes_on(answer: bytes) -> bool:
     """Whether the answer to a call that waits for something says no more than that there is nothing yet, or that it goes on."""
-    return len(answer) <= _MAX_POLLED and not is_error and _ERROR.search(answer) is None
+    return len(answer) <= _MAX_POLLED
+
+
+def fails(status: int | None, answer: bytes) -> bool:
+    """Whether an answer is an error, by its status or by what it says."""
+    return (status is not None and status >= 400) or answer.count(b"Fault>") > 0 or _ERROR.search(answer) is not None
 
 
 def lists(text: bytes) -> bool:
@@ -103,9 +136,7 @@ def lists(text: bytes) -> bool:
 
 def gist(text: bytes) -> bytes:
     """What an answer says, without which thing it is about."""
-    if text.count(b'"id":'):
-        text = _IDENTITY.sub(b"#", text)
-    return _RANDOM.sub(b"#", text)
+    return _RANDOM.sub(b"#", (_IDENTITY if text.count(b'"id":') else _NAME).sub(b"#", text))
 
 
 def acknowledges(answer: bytes) -> bool:
@@ -113,31 +144,49 @@ def acknowledges(answer: bytes) -> bool:
     return len(answer) <= _MAX_PENDING and _ACKNOWLEDGED.fullmatch(answer) is not None
 
 
-def compared(text: bytes, echoes: frozenset[bytes], *, is_error: bool) -> bytes:
-    """What is compared of an answer; `echoes` are values of the request that it may repeat. `is_error` by its status."""
-    if text.startswith(_STREAM):
+def compared(status: int | None, text: bytes, echoes: frozenset[bytes]) -> bytes:
+    """What is compared of an answer; `echoes` are values of the request that it may repeat."""
+    if is_stream(text):
         text = b"".join(_PIECE.findall(text)) or text
-    is_error = is_error or text.count(b"Fault>") > 0 or _ERROR.search(text) is not None
-    if is_error:
+    failed = fails(status, text)
+    if failed:
         text = _PICTURE.sub(b"#", text)
-    text = told(text)
+    if len(text) > _MAX_PLAIN or _DIGIT.search(text) is not None or text.count(b"tool"):
+        text = told(text)
+    if len(text) > _MAX_PLAIN or _DIGIT.search(text) is not None:
+        text = _without_values(text)
+        if echoes:
+            text = _without_echoes(text, echoes)
+        if failed:
+            text = _OF_ERROR.sub(b"#", _VALUE_OF_ERROR.sub(b"#", text))
+    if text.count(b"},") > 1:  # Objects, whose order may differ.
+        text = b"{".join(
+            sorted(part.strip(b" {}[]") for part in text.replace(b"[{", b"},{").replace(b"}]", b"},").split(b"},"))
+        )
+    return text
+
+
+def _without_values(text: bytes) -> bytes:
+    """An answer without its time, and without what is random in one of its kind."""
     if len(set(_MADE.findall(text))) == 1:
         text = _MADE.sub(b"#", text)
-    text = _IN_TEXT.sub(b"#", text)
     has = text.count
+    if has(b" in ") or has(b" at ") or has(b"equest ") or has(b"s of "):
+        text = _IN_TEXT.sub(b"#", text)
     if has(b'"choices"') or has(b'"usage"') or has(b'"messages"'):
         text = _COMPLETION.sub(b"#", text)
     if has(b"@"):
         text = _MESSAGE_ID.sub(b"#", text)
     if has(b"<"):
         text = _TOKEN.sub(b"#", text)
-    if echoes:
-        text = _LETTERS_BEFORE.sub(b"#", VALUE.sub(_without(echoes), text))
-    if is_error:
-        text = _OF_ERROR.sub(b"#", text)
-    if has(b"},") > 1:
-        text = b"{".join(sorted(_OBJECTS.split(_DIGITS.sub(b"", text))))
-    return text
+    return _DIGITS.sub(rb"\1", text) if has(b".") else text
+
+
+def _without_echoes(text: bytes, echoes: frozenset[bytes]) -> bytes:
+    for name in echoes:
+        if name.startswith(b'"'):
+            text = text.replace(name, b"#")
+    return _LETTERS_BEFORE.sub(b"#", VALUE.sub(_without(echoes), text))
 
 
 def told(text: bytes) -> bytes:
@@ -150,10 +199,19 @@ def told(text: bytes) -> bytes:
 def without_itself(text: bytes) -> bytes:
     text = _ABOUT_ITSELF.sub(b"#", text)
     has = text.count
-    if has(b"ursor") or has(b"oken") or has(b"ontinuation"):
+    if may_page(text):
         text = CURSOR.sub(b"#", text)
     return _TOOK.sub(b"#", text) if has(b"duration") or has(b"elapsed") or has(b"latency") else text
 
 
 def _without(echoes: frozenset[bytes]) -> Callable[[re.Match[bytes]], bytes]:
-    return lambda match: b"#" if match.group().strip(b"_.:+-") in echoes else match.group()
+    def replaced(match: re.Match[bytes]) -> bytes:
+        value = match.group()
+        if value.strip(b"_.:+-") not in echoes:
+            return value
+        # A short number is one of the request only if it stands alone, and is not that of a name: `lamp-3`.
+        if len(value) < _SHORT and value.isdigit() and match.string[match.start() - 1 : match.start()] in _WITHIN:
+            return value
+        return b"#"
+
+    return replaced

@@ -7,8 +7,17 @@ from typing import Final, final
 
 from governor._fingerprints import answers, prompts
 from governor._fingerprints.addresses import parameters, unescaped
+from governor._fingerprints.asking import asks
 from governor._fingerprints.bodies import MAX_BODY, MAX_FOLDED, canonical, composed, ends
-from governor._fingerprints.volatile import CURSOR, uncounted, without_alias, without_random, without_session
+from governor._fingerprints.volatile import (
+    CURSOR,
+    in_session,
+    may_page,
+    uncounted,
+    without_alias,
+    without_random,
+    without_session,
+)
 from governor.errors import ConfigError
 from governor.messages import Fingerprint
 
@@ -19,30 +28,14 @@ MAX_ANSWER: Final = 16_384
 #: The most folded values of a request that are recognized in its answer.
 MAX_ECHOES: Final = 64
 _SIZE: Final = 8
-#: Requests that read with `POST`: of JSON-RPC, GraphQL, and the query protocol of AWS.
-_READS: Final = re.compile(
-    rb'"method":"(?:[a-z0-9]{1,16}_)?(?:get|is|has|list|find|query|fetch|block|chain|gas|fee|estimate|sync|call")'
-    rb'|^[^"]*\{(?:"[a-zA-Z]+":(?:"[^"]*"|\{[^{}]*\}|null),)*"query":"(?:\\n| )*(?:query\b|\{)'
-    rb"|(?:^|[&\n])(?:Action=|x-amz-target=[A-Za-z0-9_]+\.)(?:Get|Batch_?Get|Describe|List|Receive|Query|Scan)"
-)
 #: The number of a call of JSON-RPC.
 _RPC: Final = re.compile(rb'"id":"?([0-9A-Za-z_-]+)"?,"jsonrpc"')
 #: Words that are searched for, and no statement of a language.
 _SEARCH: Final = re.compile(rb'"(?:q|query|search|search_?(?:query|term)|keywords?)":"((?:[^"\\{}<>=*();]|\\"){1,200})"')
 _SEARCHED: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
-#: What asks the server to answer later: `"WaitTimeSeconds":20`, `timeout=30`.
-_WAITS: Final = re.compile(
-    rb'["&?\n](?i:(?:(?:max_?)?wait(?:_?time)?(?:_?(?:seconds|ms|out))?|(?:long_?)?poll(?:ing)?(?:_?time(?:out)?)?|timeout)'
-    rb'"?[=:]"?[1-9])'
-)
-#: What waits for something to come, to become free, or to stay alive: the last part of an address, or a method of JSON-RPC.
-_POLLS: Final = re.compile(
-    rb"(?:^|[^a-z])(?:receive|poll|dequeue|claim|acquire|renew|heartbeat|keep[_-]?alive|ping|healthz?|getupdates|lock|lease)"
-    rb"(?:[_-]?(?:message|job|task|work|lock|lease|next)s?)?$"
-)
-_ACTION: Final = re.compile(rb'(?:(?:[&\n]|^)(?:Action=|x-amz-target=[A-Za-z0-9_]+\.)|"method":")([A-Za-z_/]{1,40})')
-#: What has a command run, of which a timeout is the limit.
-_RUNS: Final = re.compile(rb'"(?:command|cmd|code|script|tool|arguments|args)":')
+#: The longest request that may be known as plain: without numbers and words that are searched for.
+_MAX_PLAIN: Final = 512
+_DIGIT: Final = re.compile(rb"[0-9]")
 _SPACES: Final = bytes.maketrans(b"\t\n\v\f\r", b" " * 5)
 
 
@@ -75,31 +68,14 @@ class Fingerprints:
         whole, document = canonical(body.encode(*LENIENT) if isinstance(body, str) else body or b"")
         exact = self._digest(b"%b%b\n%d\n%b" % (head, asked, len(whole), ends(whole, MAX_BODY)))
         text = b"%b\n%b" % (asked, ends(whole, MAX_FOLDED))
-        has = text.count  # Four times as fast as `in`, which asks for a buffer.
-        waits = (
-            bool(has(b"ait") or has(b"imeout") or has(b"oll"))
-            and _WAITS.search(b"&" + text) is not None
-            and _RUNS.search(text) is None
-        )
-        reads = (
-            bool(has(b'"method"') or has(b'"query"') or has(b"Action=") or has(b"x-amz-t")) and _READS.search(text) is not None
-        )
-        polls = _POLLS.search(head[head.rfind(b"/") + 1 : -1].lower()) is not None or (
-            (action := _ACTION.search(text)) is not None and _POLLS.search(action[1].lower()) is not None
-        )
-        told = prompts.folded(asked, text, document) if prompts.is_prompt(text) else text
+        waits, reads, polls = asks(head, text)
+        if is_plain(text) and not in_session(head):
+            return Fingerprint(exact, exact, waits=waits, reads=reads, polls=polls)
         found: list[bytes] = []
-        if has(b'"jsonrpc"'):
-            found += _RPC.findall(told)
-            told = _RPC.sub(b"#", told)
-        if reads and has(b'"query":"'):
-            told = without_alias(told, found)
-        pages = bool(has(b"ursor") or has(b"oken") or has(b"ontinuation")) and CURSOR.search(told) is not None
-        if pages:
-            told = CURSOR.sub(b"#", told)
-        folded = _SEARCH.sub(_words, _spaced(told))
-        folded = uncounted(folded, found)
-        folded_head = without_session(head, found)
+        told = prompts.folded(asked, text, document) if prompts.is_prompt(text) else text
+        folded_head, told = without_session(head, told, found)
+        pages = may_page(told) and CURSOR.search(told) is not None
+        folded = uncounted(_folded(told, found, pages=pages, reads=reads), found)
         echoes = frozenset(value.strip(b"_.:+-") for value in found[:MAX_ECHOES])
         shape = self._digest(folded_head + folded) if folded != text or folded_head != head else exact
         return Fingerprint(exact, shape, echoes, waits, reads, polls, pages)
@@ -121,9 +97,30 @@ class Fingerprints:
 
 def _compared(status: int | None, body: bytes, fingerprint: Fingerprint | None) -> bytes:
     size = len(body) if len(body) > MAX_ANSWER else 0
-    is_error = status is not None and status >= 400
-    text = answers.compared(ends(body, MAX_ANSWER), fingerprint.echoes if fingerprint else frozenset(), is_error=is_error)
+    text = answers.compared(status, ends(body, MAX_ANSWER), fingerprint.echoes if fingerprint else frozenset())
     return b"%d %d\n%b" % (status or 0, size, text)
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether nothing is folded in a request, because it is short and has neither numbers nor words that are searched for."""
+    if len(text) > _MAX_PLAIN or _DIGIT.search(text) is not None:
+        return False
+    has = text.count
+    searched = has(b'"q') or has(b'"search') or has(b'"keyword')
+    return not (searched or has(b"  ") or has(b' "') or has(b"\t") or has(b"\n") > 1 or prompts.is_prompt(text))
+
+
+def _folded(text: bytes, found: list[bytes], *, pages: bool, reads: bool) -> bytes:
+    """The text without what differs between repetitions but for counters; what may be in the answer is added to `found`."""
+    has = text.count
+    if has(b'"jsonrpc"'):
+        found += _RPC.findall(text)
+        text = _RPC.sub(b"#", text)
+    if reads and has(b'"query":"'):
+        text = without_alias(text, found)
+    if pages:
+        text = CURSOR.sub(b"#", text)
+    return _SEARCH.sub(_words, _spaced(text))
 
 
 def _spaced(text: bytes) -> bytes:

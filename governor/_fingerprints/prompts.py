@@ -18,7 +18,7 @@ _CONVERSATIONS: Final = ("messages", "contents", "input", "prompt")
 #: How a model is to answer the same question.
 _SAMPLING: Final = re.compile(rb'"(?:temperature|top_p|max_(?:completion_|output_)?tokens)":[0-9.]+')
 #: The identifier of a message.
-_MESSAGE: Final = re.compile(rb'(?<="),"id":"[0-9a-f]{8}-[0-9a-f-]{27}"(?=,"(?:name|role|type)")')
+_MESSAGE: Final = re.compile(rb',"id":"[0-9a-f]{8}-[0-9a-f-]{27}"(?=,"(?:name|role|type)")')
 #: The clock of the caller in words.
 _CLOCK: Final = re.compile(
     rb'((?:[cC]urrent|[tT]oday|[nN]ow|[tT]ime|[dD]ate)[^"\\.0-9]{0,30}?)'
@@ -32,6 +32,8 @@ _SUMMARY: Final = re.compile(
     rb"|history|steps|discussion|dialog(?:ue)?|interaction|previous|earlier|prior)| so far)"
     rb'(?:[^"\\]|\\.)*+"(?=,"role":"[a-z]+"\},\{)'
 )
+#: What a program notes about its call.
+_METADATA: Final = re.compile(rb'"metadata":\{[^{}]*\}')
 #: Numbers of steps.
 _STEPS: Final = re.compile(
     rb"[0-9](?<![0-9A-Za-z.][0-9])[0-9]{0,3}(?:st|nd|rd|th)?"
@@ -51,8 +53,13 @@ def folded(asked: bytes, text: bytes, document: object) -> bytes:
     turns = _unrepeated(document)
     if turns is not None:
         text = b"%b\n%b" % (asked, ends(turns, MAX_FOLDED))
-    text = _MESSAGE.sub(b"", _SAMPLING.sub(b"#", text))
-    if text.count(b":"):
+    text = _SAMPLING.sub(b"#", text)
+    has = text.count
+    if has(b',"id":"'):
+        text = _MESSAGE.sub(b"", text)
+    if has(b'"metadata"'):
+        text = _METADATA.sub(b"", text)
+    if has(b"urrent ") or has(b"oday") or has(b"ow is ") or has(b"ime is ") or has(b"ime: ") or has(b"ate: "):
         text = _CLOCK.sub(rb"\1#", text)
     if text.count(b"ummary") or text.count(b"SUMMARY"):
         text = _SUMMARY.sub(b"#", text)

@@ -45,21 +45,27 @@ _RANDOM: Final = re.compile(
 )
 #: Where a list goes on, as its server encodes it.
 CURSOR: Final = re.compile(
-    rb'"?(?i:[a-z_]*cursor|[a-z_]*page_?token|[a-z_]*continuation(?:_?token)?|scroll_?id)"?[:=] ?"?'
+    rb'(?:[cC]ursor|[pP]age_?[tT]oken|[cC]ontinuation(?:_?[tT]oken)?|[sS]croll_?[iI]d)"?[:=] ?"?'
     rb"(?=[A-Za-z_/+-]*[0-9])(?=[0-9_/+-]*[A-Za-z])[0-9A-Za-z_/+-]{12,}={0,2}"
 )
 #: A nonce of an envelope, and a number to get past caches, as JavaScript draws it.
 _NONCE: Final = re.compile(rb"Nonce>[^<]*|(?<==)0\.[0-9]{12,20}")
-#: A session, a thread or a run of one client, in an address that says what is done in it.
+#: A session, a thread or a run of one client, and an element of its page, in an address that says what is done in it.
 _SESSION: Final = re.compile(
-    rb"(?<=/)(sessions?|threads?|runs?|conversations?|containers?)"
-    rb"/((?:[a-z]{2,12}[-_])?(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|(?<=_)[0-9A-Za-z]{16,64}))(?=/)"
+    rb"/(sessions?|threads?|runs?|conversations?|containers?|element)"
+    rb"/((?:[a-z]{2,12}[-_])?(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|(?<=_)[0-9A-Za-z]{16,64})|f\.[0-9A-Fa-f]{32}\.[0-9A-Fa-f.de]+)(?=/)"
 )
 #: In GraphQL, a name that has a digit: of an operation, and of what is asked for.
 _OPERATION: Final = re.compile(rb"((?:query|mutation|subscription) )[A-Za-z_]*[0-9]\w*(?=[ ({])")
-_ALIAS: Final = re.compile(rb"(?<=[{ ,])[A-Za-z_]*?([0-9]\w*): ?(?=[A-Za-z_]+ ?[({])")
+_ALIAS: Final = re.compile(rb"(?<=[{ ,])([A-Za-z_]*[0-9]\w*): ?(?=[A-Za-z_]+ ?[({])")
 _LINE_TIME: Final = re.compile(rb"\[[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?\]")
 ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+
+
+def may_page(text: bytes) -> bool:
+    """Whether there may be a cursor."""
+    has = text.count
+    return bool(has(b"ursor") or has(b"age_token") or has(b"ageToken") or has(b"ontinuation") or has(b"croll"))
 
 
 def without_random(text: bytes) -> bytes:
@@ -67,18 +73,25 @@ def without_random(text: bytes) -> bytes:
     return _NONCE.sub(b"#", text) if text.count(b"Nonce>") or text.count(b"=0.") else text
 
 
-def without_session(head: bytes, found: list[bytes]) -> bytes:
-    """A method and an address without the session in which something is done, which is added to `found`."""
+def in_session(head: bytes) -> bool:
+    """Whether the address names a session in which something is done."""
+    return _SESSION.search(head) is not None
+
+
+def without_session(head: bytes, text: bytes, found: list[bytes]) -> tuple[bytes, bytes]:
+    """A method with its address, and the rest, without the session in which something is done, which is added to `found`."""
     sessions = _SESSION.findall(head)
     if not sessions:
-        return head
-    found += (value for _, name in sessions for value in VALUE.findall(name))
-    return _SESSION.sub(rb"\1/#", head)
+        return head, text
+    for _, name in sessions:
+        found += VALUE.findall(name)
+        text = text.replace(name, b"#")
+    return _SESSION.sub(rb"/\1/#", head), text
 
 
 def without_alias(text: bytes, found: list[bytes]) -> bytes:
     """A query of GraphQL without its name, and without the names for its answer, which are added to `found`."""
-    found += _ALIAS.findall(text)
+    found += (b'"%b"' % name for name in _ALIAS.findall(text))
     return _OPERATION.sub(rb"\1#", _ALIAS.sub(b"", text))
 
 

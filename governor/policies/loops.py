@@ -172,12 +172,14 @@ class _Entry:
 class _Caller:
     """The calls of one caller: how many, the pauses between them, when the last one ended, and how many told nothing new."""
 
-    __slots__ = ("last", "number", "pauses", "stale")
+    __slots__ = ("failure", "last", "number", "pauses", "stale")
 
     def __init__(self, now: Instant) -> None:
         self.number = 0
         self.pauses = 0
         self.last = now
+        #: The gist of the latest answer that was an error.
+        self.failure: bytes | None = None
         #: How many in a row were repetitions, and had the answer that they had before.
         self.stale = 0
 
@@ -250,11 +252,12 @@ class LoopGuard:
         *,
         gist: bytes | None = None,
         similar: bool = True,
+        failed: bool = False,
     ) -> Stage | None:
         """A granted call that asked at `asked_at` was answered. Returns the stage that a loop has reached with it, if any.
 
         `gist` stands for the answer where only whole cycles count, and is the `answer` itself by default. `similar` says
-        whether the answer tells something about calls of the same shape.
+        whether the answer tells something about calls of the same shape, and `failed` whether it is an error.
         """
         said = answer, answer if gist is None else gist
         caller = self._caller(now, call.caller)
@@ -271,8 +274,13 @@ class LoopGuard:
             counted, repeated, early = True, repeated or entry.stale >= _SUSPECT, early and entry.run < half
             stage = Stage.WARNED if entry.run == half else Stage.DENIED if entry.until else stage
         caller.number += 1
+        if failed:
+            caller.failure = said[1]
         if counted:
-            caller.stale = caller.stale + 1 if repeated else 0
+            if repeated:
+                caller.stale += 1
+            elif not failed or said[1] != caller.failure:
+                caller.stale = 0  # But for another call that fails as one before it: neither new nor repeated.
             if call.caller is not None and caller.stale == _half(_cycle(rule)) and early:
                 return Stage.WARNED
         return stage
