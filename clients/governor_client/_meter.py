@@ -187,7 +187,7 @@ class Meter:
             "output_tokens": max(usage.output, reserved.output),
         }
         if self._price is not None:
-            amounts["usd"] = self._price.micro_usd(usage.input, usage.output, usage.cached) / _MILLION
+            amounts["usd"] = self._price.micro_usd(usage.input, usage.output, usage.cached, usage.written) / _MILLION
         return {unit: amounts[unit] for unit in self._units if unit in amounts}
 
 

@@ -62,13 +62,15 @@ MAX_TOKENS: Final = 10**9
 class Usage(NamedTuple):
     """Tokens of one call. `cached` is what was read from a cache; `counted_input` is the input as limits count it.
 
-    `input` is without `cached`. OpenAI and Gemini count cached tokens in limits, and Anthropic does not.
+    `input` is without `cached`, and with what was `written` to a cache. OpenAI and Gemini count cached tokens in limits, and
+    Anthropic does not.
     """
 
     input: int
     output: int
     cached: int
     counted_input: int
+    written: int = 0
 
     @property
     def tokens(self) -> int:
@@ -165,9 +167,10 @@ class UsageReader:
         if "prompt_tokens" in self._said or (read is None and written is None):
             # All of it is part of the input, although some gateways say it in both ways.
             cached = min(taken, self._first(_CACHED) or 0)
-            return Usage(taken - cached, max(output, (total or 0) - taken), cached, taken)
-        read, counted = read or 0, taken + (written or 0)
-        return Usage(counted, max(output, (total or 0) - counted - read), read, counted)
+            return Usage(taken - cached, max(output, (total or 0) - taken), cached, taken, min(taken - cached, written or 0))
+        read, written = read or 0, written or 0
+        counted = taken + written
+        return Usage(counted, max(output, (total or 0) - counted - read), read, counted, written)
 
     def _first(self, names: tuple[str, ...]) -> int | None:
         return next((self._said[name] for name in names if name in self._said), None)

@@ -9,7 +9,7 @@ from governor._actors.building import Builder
 from governor._actors.registry import Registry
 from governor._units import Duration, DurationLike, Instant
 from governor.clock import Clock
-from governor.config import provider_name, provider_of, scope_name
+from governor.config import DEFAULT, provider_name, provider_of, scope_name
 from governor.errors import ConfigError, UsageError
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.provider import ProviderPolicies
@@ -88,7 +88,8 @@ class Operations:
 
     def _provider(self, name: str) -> ProviderPolicies:
         config = self._builder.config
-        known = name in self._builder.providers or name in config.provider or name in config.outbound
+        said = {provider_of(one) for one in (*config.provider, *config.outbound) if one != DEFAULT}
+        known = name in self._builder.providers or name in said
         if not known and not self._scopes.knows(name) and next(self._scopes.at_rest(name), None) is None:
             unknown = f"there is no provider {name!r}, or it has not been used yet"
             raise ConfigError("scope", name, f"a provider {_USED}", message=unknown)

@@ -73,24 +73,30 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True):
 class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The price of a model, `[prices.MODEL]`, in dollars for a million tokens, 0 to 1,000,000. Raises `ConfigError`.
 
-    `cached_input` is for input that is read from a cache, by default the price of other input. MODEL is the name that requests
-    say, or a pattern with `*`; the longest one that matches counts.
+    `cached_input` is for input that is read from a cache, and `cache_write` for input that is written to one, each by default
+    the price of other input. MODEL is the name that requests say, or a pattern with `*`; the longest one that matches counts.
     """
 
     input: float = 0.0
     output: float = 0.0
     cached_input: float | None = None
+    cache_write: float | None = None
 
     def __post_init__(self) -> None:
-        for field in ("input", "output", "cached_input"):
+        for field in self.__struct_fields__:
             price = getattr(self, field)
             if price is not None and not 0 <= price <= _MILLION:
                 raise ConfigError(field, price, "a number of dollars from 0 to 1,000,000")
 
-    def micro_usd(self, taken: int, output: int, cached: int = 0) -> int:
-        """What so many tokens cost, in millionths of a dollar, rounded up."""
+    @property
+    def write(self) -> float:
+        """The price of input that is written to a cache."""
+        return self.input if self.cache_write is None else self.cache_write
+
+    def micro_usd(self, taken: int, output: int, cached: int = 0, written: int = 0) -> int:
+        """What so many tokens cost, in millionths of a dollar, rounded up. Of those `taken`, some are `written` to a cache."""
         cached_input = self.input if self.cached_input is None else self.cached_input
-        return ceil(taken * self.input + cached * cached_input + output * self.output)
+        return ceil((taken - written) * self.input + written * self.write + cached * cached_input + output * self.output)
 
 
 def in_force(budgets: Mapping[str, BudgetSettings], said: Iterable[tuple[str, str, object]]) -> dict[str, BudgetSettings]:

@@ -232,7 +232,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         prices = self.prices.values()
         if not prices:
             return None
-        return PriceSettings(input=max(one.input for one in prices), output=max(one.output for one in prices))
+        return PriceSettings(
+            input=max(one.input for one in prices),
+            output=max(one.output for one in prices),
+            cache_write=max(one.write for one in prices),
+        )
 
 
 @cache

@@ -89,7 +89,9 @@ CALLER_BUDGETS = st.dictionaries(
 )
 DOLLARS = st.floats(0, 100)
 PRICES = st.dictionaries(
-    st.sampled_from(["gpt-5", "gpt-*"]), st.builds(PriceSettings, input=DOLLARS, cached_input=st.none() | DOLLARS), max_size=2
+    st.sampled_from(["gpt-5", "gpt-*"]),
+    st.builds(PriceSettings, input=DOLLARS, cached_input=st.none() | DOLLARS, cache_write=st.none() | DOLLARS),
+    max_size=2,
 )
 
 

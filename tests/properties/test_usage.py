@@ -74,11 +74,11 @@ def test_a_usage_is_read_wherever_the_body_is_cut_and_whatever_the_model_says(
                 "cacheReadInputTokens": 1024,
                 "cacheWriteInputTokens": 500,
             },
-            Usage(504, 51, 1024, 504),
+            Usage(504, 51, 1024, 504, 500),
         ),
         (
             {"input_tokens": 9, "output_tokens": 7, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 600},
-            Usage(29, 7, 600, 29),
+            Usage(29, 7, 600, 29, 20),
         ),
         # LiteLLM, for a model of Anthropic.
         (
@@ -90,7 +90,7 @@ def test_a_usage_is_read_wherever_the_body_is_cut_and_whatever_the_model_says(
                 "cache_creation_input_tokens": 20,
                 "cache_read_input_tokens": 600,
             },
-            Usage(29, 7, 600, 629),
+            Usage(29, 7, 600, 629, 20),
         ),
         ({"prompt_tokens": 90, "completion_tokens": 7, "prompt_cache_hit_tokens": 60}, Usage(30, 7, 60, 90)),  # DeepSeek
         ({"prompt_tokens": 10**10, "total_tokens": True}, None),

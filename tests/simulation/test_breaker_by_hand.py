@@ -7,7 +7,7 @@ from functools import partial
 import anyio
 import pytest
 
-from governor import ConfigError, Denied, Governor, PermitDenied, Reason, UsageError
+from governor import Config, ConfigError, Denied, Governor, PermitDenied, Reason, UsageError
 from governor.instrumentation import AnyEvent, BreakerChanged
 from governor.testing import loop_clock
 from tests.support.answers import granted, reason
@@ -156,6 +156,17 @@ async def test_a_scope_that_was_never_used_and_a_mistaken_duration_are_errors(sc
         assert field == caught.value.field
         assert ["weather"] == list(governor.statistics().scopes)
         assert None is reason(governor.try_permit("weather"))
+
+
+async def test_a_provider_is_closed_before_its_first_call_if_the_settings_name_it_and_the_default_is_none() -> None:
+    config = Config.from_mapping({"outbound": {"acme:get": {"limits": ["9 per day strict"]}}})
+    async with Governor(config, clock=loop_clock()) as governor:
+        governor.operator.close("acme", "1h")
+        for unknown in ("default", "weather"):
+            with pytest.raises(ConfigError, match="there is no provider"):
+                governor.operator.close(unknown, "1h")
+
+        assert Reason.CIRCUIT_OPEN is reason(governor.try_permit("acme", "put"))
 
 
 async def test_a_governor_that_does_not_run_has_no_breakers_to_set() -> None:

@@ -151,9 +151,13 @@ async def test_calls_through_an_adapter_are_priced_by_their_model_and_settled() 
     said = {
         "outbound": {"default": {"limits": []}},
         "budget": {"agents": {"labels": ["agent-*"], "usd": "1 per day"}},
-        "prices": {"gpt-5": {"input": 2.0, "output": 10.0, "cached_input": 1.0}, "gpt-*": {"input": 100.0, "output": 100.0}},
+        "prices": {
+            "gpt-5": {"input": 2.0, "output": 10.0, "cached_input": 1.0, "cache_write": 2.5},
+            "gpt-*": {"input": 100.0, "output": 100.0},
+        },
     }
     usage = {"prompt_tokens": 50_000, "completion_tokens": 30_000, "prompt_tokens_details": {"cached_tokens": 10_000}}
+    usage |= {"cache_creation_input_tokens": 8_000}
     answers = httpx2.MockTransport(lambda _: httpx2.Response(200, json={"usage": usage}))
     async with Governor(Config.from_mapping(said)) as governor:
         transport = AsyncGovernedTransport("openai", governor=governor, transport=answers)
@@ -168,4 +172,4 @@ async def test_calls_through_an_adapter_are_priced_by_their_model_and_settled() 
                         await client.post("https://api.example/", json=body)
 
             assert {"agent-7"} == set(governor.statistics().budgets["agents"].labels)
-            assert 2 * (40_000 * 2 + 10_000 * 1 + 30_000 * 10) / 1e6 == _use(governor, "agent-7", "usd")[0]
+            assert 2 * (32_000 * 2 + 8_000 * 2.5 + 10_000 * 1 + 30_000 * 10) / 1e6 == _use(governor, "agent-7", "usd")[0]
