@@ -23,7 +23,9 @@ _ABOUT_ITSELF: Final = re.compile(
     rb':\s*\{(?:[^{}]|\{[^{}]*\})*\}|context":\s*\[[0-9, ]*\])'
 )
 #: How long an answer took.
-_TOOK: Final = re.compile(rb'"[a-z_]{0,20}(?:duration|elapsed|latency)(?:_?(?:[mM]s|ns|seconds))?":\s*(?:"[^"]*"|[0-9.e-]+)')
+_TOOK: Final = re.compile(
+    rb'"[a-z_]{0,20}(?:duration|elapsed|latency)(?:_?(?:[mM]s|ns|seconds|time))?":\s*(?:"[^"]*"|[0-9.e-]+)'
+)
 #: When an answer was made, and which one it is, if it says so once: several times are those of what it is about.
 _MADE: Final = re.compile(
     rb'"(?:timestamp|date|time|ts|now|at|(?:server|current)_?[tT]ime|as_?[oO]f|(?:retriev|fetch|query)_?[aA]t|uuid)":\s*'

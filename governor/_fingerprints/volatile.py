@@ -13,12 +13,12 @@ VALUE: Final = re.compile(rb"[0-9][0-9A-Za-z_.:+-]*")
 _NUMBER: Final = re.compile(rb"[0-9][0-9A-Za-z_.:+-]*+(?: [0-9]{2}:[0-9]{2}[0-9:.]*)?")
 #: A word, and the value that follows it: `"retry_count":3`, `step 3`, `req-3`, `"traceId":"a3"`.
 _NAMED: Final = re.compile(
-    rb"(?<![A-Za-z_-])([A-Za-z_][A-Za-z_-]*+)([\\\"'=:# .(><]{0,5}+)"
-    rb'(%b|(?<=[">=<])[A-Za-z_:-]{1,40}[0-9][0-9A-Za-z_.:+-]*+)' % _NUMBER.pattern
+    rb"(?<![A-Za-z_-])([A-Za-z_][A-Za-z_-]*+)([\\\"'=:# .(>]{0,5}+)"
+    rb'(%b|(?<=[">=])[A-Za-z_:-]{1,40}[0-9][0-9A-Za-z_.:+-]*+)' % _NUMBER.pattern
 )
 #: Where one may be in the reversed text, in which each digit is 0: from its first digit back to its word. Text has more words
 #: than digits, and a pattern with one first byte skips to it.
-_NAMED_BACK: Final = re.compile(rb"""0([A-Za-z_:-]{1,40}[">=<])?[\\"'=:# .(><]{0,5}+([A-Za-z_-]++)(?<=[A-Za-z_])""")
+_NAMED_BACK: Final = re.compile(rb"""0([A-Za-z_:-]{1,40}[">=])?[\\"'=:# .(>]{0,5}+([A-Za-z_-]++)(?<=[A-Za-z_])""")
 #: The parts of such a word.
 _WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
 #: Counters, and identifiers of the request itself; single letters only where they are keys; and the clock of the caller. A
@@ -41,6 +41,7 @@ _TIME: Final = re.compile(
 _RANDOM: Final = re.compile(
     rb'"(?:seed|nonce|salt|random|hmac|sig|signature|traceparent|tracestate|baggage|progressToken|csrf_?[Tt]oken)"'
     rb':(?:"[^"]*"|[0-9.]+)'
+    rb'|"(?:[a-z]+:)?Message-I[dD]":"[^"]*"'
     rb'|"(?:[a-z]+:)?[Dd]ate":"[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8}[^"]*"'
 )
 #: Where a list goes on, as its server encodes it.
@@ -50,10 +51,12 @@ CURSOR: Final = re.compile(
 )
 #: A nonce of an envelope, and a number to get past caches, as JavaScript draws it.
 _NONCE: Final = re.compile(rb"Nonce>[^<]*|(?<==)0\.[0-9]{12,20}")
-#: A session, a thread or a run of one client, and an element of its page, in an address that says what is done in it.
+#: A session, a thread or a run of one client, and an element of its page, in an address that says what is run in it. What is
+#: written to many of them is a batch.
 _SESSION: Final = re.compile(
     rb"/(sessions?|threads?|runs?|conversations?|containers?|element)"
-    rb"/((?:[a-z]{2,12}[-_])?(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|(?<=_)[0-9A-Za-z]{16,64})|f\.[0-9A-Fa-f]{32}\.[0-9A-Fa-f.de]+)(?=/)"
+    rb"/((?:[a-z]{2,12}[-_])?(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|(?<=_)[0-9A-Za-z]{16,64})|f\.[0-9A-Fa-f]{32}\.[0-9A-Fa-f.de]+)"
+    rb"(?=/(?:runs?(?:/wait)?$|run|exec|invoke|query|text|chat|tools?|element|click|value|actions?|url)\b)"
 )
 #: In GraphQL, a name that has a digit: of an operation, and of what is asked for.
 _OPERATION: Final = re.compile(rb"((?:query|mutation|subscription) )[A-Za-z_]*[0-9]\w*(?=[ ({])")
@@ -125,11 +128,16 @@ def _counter(found: list[bytes], named: re.Match[bytes]) -> bytes:
         return named[0]
     is_key = b":" in between or b"=" in between
     if (kind is _LETTERS and not (is_key and value.isdigit())) or (
-        kind is _CLOCKS and _TIME.fullmatch(value.rstrip(b".:")) is None
+        kind is _CLOCKS and (_TIME.fullmatch(value.rstrip(b".:")) is None or _compares(named))
     ):
         return named[0]
     found += VALUE.findall(value)
     return b"%b%b#" % (word, between)
+
+
+def _compares(named: re.Match[bytes]) -> bool:
+    """Whether a time is compared with in a statement, `ts > 17`, and is not that of an element, `<ts>17</ts>`."""
+    return b">" in named[2] and named.string[named.end() : named.end() + 1] != b"<"
 
 
 @lru_cache(maxsize=1_024)

@@ -273,6 +273,12 @@ USES: Final[dict[str, Calls]] = {
         json.dumps({"query": f"{{ a{at}: job(id: {at}) {{ state }} }}"}),
         json.dumps({"data": {f"a{at}": None}}),
     ),
+    "windows of a statement": lambda at: (
+        json.dumps(
+            {"sql": f"SELECT 1 FROM t WHERE ts >= '2023-11-14T22:{at:02}:00Z' AND created > '2023-11-14T22:{at:02}:30Z'"}
+        ),
+        '{"rows":[]}',
+    ),
     "dates": lambda at: (asks(f"Who was born on November {at % 28 + 1}, {1900 + at} at 22:13?"), "no"),
     "summaries": lambda at: (
         json.dumps({"messages": [*turn(1, "no"), {"content": f"Summary of the work: {text(5)}", "role": "user"}]}),
@@ -335,8 +341,8 @@ def test_what_is_named_is_found_from_its_digits_as_it_is_from_its_words() -> Non
         (("https://a.example/", "a=x+y"), ("https://a.example/", "a=x%2By"), ""),
         (("https://a.example/", '{"n": 1.5}'), ("https://a.example/", '{"n": 1}'), ""),
         (
-            (f"https://a.example/sessions/{uuid.UUID(int=7)}", ""),
-            (f"https://a.example/sessions/{uuid.UUID(int=8)}", ""),
+            (f"https://a.example/sessions/{uuid.UUID(int=7)}/close", ""),
+            (f"https://a.example/sessions/{uuid.UUID(int=8)}/close", ""),
             "",
         ),
     ],
