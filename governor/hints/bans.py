@@ -7,7 +7,7 @@ content is banned concerns no other call. So does an account, which may be one o
 from typing import Final
 
 from governor.hints.leaves import letters
-from governor.hints.patterns import pattern
+from governor.hints.patterns import has_one, pattern
 
 #: Each text about a ban has one of these words: to look for them takes a twentieth of the time.
 _WORDS: Final = ("ban", "block", "black", "denylist", "suspend", "abuse detection")
@@ -37,7 +37,7 @@ _CODE: Final = pattern(
 
 def says_banned(text: str) -> bool:
     """Whether a text, in lower case, says that the client is banned: in a sentence, or as a code that is all of it."""
-    return any(word in text for word in _WORDS) and (_SAID.search(text) is not None or is_ban(letters(text)))
+    return has_one(text, _WORDS) and (_SAID.search(text) is not None or is_ban(letters(text)))
 
 
 def is_ban(code: str) -> bool:

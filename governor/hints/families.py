@@ -16,7 +16,7 @@ import msgspec
 
 from governor._units import DAY, HOUR, MILLISECOND, MINUTE, SECOND, Duration
 from governor.hints.dialect import LimitReader, LimitSources, PolicyFields
-from governor.hints.patterns import pattern
+from governor.hints.patterns import has_one, pattern
 
 #: Limits of one answer that are read.
 MAX_FAMILIES: Final = 16
@@ -105,11 +105,7 @@ class Part(NamedTuple):
 
 def may_say(name: str) -> bool:
     """Whether the name of a header may say a part of a limit, or a wait. Most names do not, and get no closer look."""
-    return _has(name, _ALONE) or (_has(name, _WITH_A_PART) and _has(name, _PART_WORDS))
-
-
-def _has(name: str, words: tuple[str, ...]) -> bool:
-    return any(word in name for word in words)
+    return has_one(name, _ALONE) or (has_one(name, _WITH_A_PART) and has_one(name, _PART_WORDS))
 
 
 def readers_of(known: tuple[LimitReader, ...], names: tuple[str, ...], unknown: tuple[str, ...]) -> tuple[LimitReader, ...]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from governor._units import DAY, HOUR, MINUTE, SECOND
-from governor.hints.patterns import pattern
+from governor.hints.patterns import has_one, pattern
 from governor.hints.values import Clock, date
 
 #: Each text that names such a moment has one of these words: to look for them takes a twentieth of the time.
@@ -48,7 +48,7 @@ def wait_until(text: str, clock: Clock, stated: int) -> int:
 
     A time of the day counts only if nothing else is stated: it is part of a date otherwise.
     """
-    if not any(word in text for word in _WORDS):
+    if not has_one(text, _WORDS):
         return stated
     longest = stated
     for found in _DAYS.finditer(text):

@@ -1,4 +1,4 @@
-"""Regular expressions that are compiled with their first use.
+"""Regular expressions that are compiled with their first use, and words that are looked for before them.
 
 Most answers need few of those of this package. Compiling all of them took 25 ms, for which the first answer waited in the event
 loop.
@@ -6,6 +6,14 @@ loop.
 
 import re
 from typing import Any, cast
+
+
+def has_one(text: str, words: tuple[str, ...]) -> bool:
+    """Whether a text has one of these words: the loop takes half the time of `any`."""
+    for word in words:  # noqa: SIM110 - `any` would take twice the time
+        if word in text:
+            return True
+    return False
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ from typing import Final
 from governor._units import MILLISECOND, MINUTE, SECOND, Duration
 from governor.hints.bans import says_banned
 from governor.hints.moments import wait_until
-from governor.hints.patterns import pattern
+from governor.hints.patterns import has_one, pattern
 from governor.hints.values import Clock, span
 
 #: Sentences that say that calls come too fast.
@@ -172,11 +172,11 @@ _PART: Final = pattern(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(?:more )?(ms|milli|[\u00b5\
 
 def says_rate_limited(text: str) -> bool:
     """Whether a text, in lower case, has a sentence that says "rate limited"."""
-    if any(word in text for word in _SAID_WORDS) and _SAID.search(text) is not None:
+    if has_one(text, _SAID_WORDS) and _SAID.search(text) is not None:
         return True
     if (_is_elsewhere(text, _SAID_WORDS_ELSEWHERE) and _SAID_ELSEWHERE.search(text) is not None) or says_banned(text):
         return True
-    spent = _SPENT.search(text) if any(word in text for word in _SPENT_WORDS) else None
+    spent = _SPENT.search(text) if has_one(text, _SPENT_WORDS) else None
     return spent is not None and _OTHER_THING.search(text, max(0, spent.start() - _NEAR), spent.end() + _NEAR) is None
 
 
@@ -194,7 +194,7 @@ def limits_in(text: str) -> list[tuple[Duration, int]]:
 def wait_in(text: str, clock: Clock) -> int:
     """The longest wait that a text, in lower case, names; -1 if it names none. In microseconds."""
     longest = -1
-    if any(word in text for word in _WAIT_WORDS):
+    if has_one(text, _WAIT_WORDS):
         longest = wait_until(text, clock, _spans_in(_THOUSANDS.sub("", text) if "," in text else text, clock))
     return longest if longest >= 0 else _wait_elsewhere(text)
 
@@ -222,7 +222,7 @@ def _spans_in(text: str, clock: Clock) -> int:
 
 def _is_elsewhere(text: str, words: tuple[str, ...]) -> bool:
     """Whether a text may be in another language than English: by its letters, or one of these words."""
-    return not text.isascii() or any(word in text for word in words)
+    return not text.isascii() or has_one(text, words)
 
 
 def _wait_elsewhere(text: str) -> int:
