@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 from governor._actors.effects import CooldownMoved, Effect, Others, ProviderChanged
 from governor._actors.leases.leasing import Leasing
 from governor._actors.ledger import Ledger
-from governor._units import SECOND, Duration, Instant
+from governor._units import MINUTE, SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.messages import Hinted
 from governor.policies.contract import REQUESTS, Grant
@@ -70,9 +70,6 @@ def hear(ledger: Ledger, leasing: Leasing, message: Hinted, *, random: Random, s
         if hint.retry_after and (news or hint.severity is not Severity.EXHAUSTED):
             cooldown = shared.own_cooldown() if hint.scope == "provider" else pipeline.pause_alone()
             paused[hint.scope] |= cooldown.extend(now, *_spread(hint.retry_after, spread, shared.max_hint))
-        if shared.parameters.gentle and not is_denied and _leaves_requests(hint):
-            # A later denial that says so may be one of this scope alone: see `_is_alone`.
-            changed["scope"] |= pipeline.own_server.watch(now)
     if denied is not None:
         learned = _learn(ledger, sharing, message.grant, denied, random, hints)
         paused["provider"] |= learned.paused
@@ -108,7 +105,9 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     limit = next((hint.limit for hint in used_up if hint.window is None), None)
     contradicts = any(map(_leaves_requests, hints))
     ledgers = sharing.ledgers(shared)
-    alone = contradicts and _is_alone(ledger, ledgers, now)
+    # A wrong guess costs a denial more. So nothing is guessed from a wait after which denials may soon be many.
+    narrow = contradicts or (limit is None and not explains(hints) and (denied.retry_after or 0) >= MINUTE)
+    alone = shared.parameters.gentle and narrow and _is_alone(ledger, ledgers, now)
     if alone:
         server, ledgers = ledger.pipeline.own_server, [ledger]
     sent = _sent(ledger, sharing, server, now)
@@ -139,16 +138,18 @@ def _leaves_requests(hint: Hint) -> bool:
 
 
 def _is_alone(ledger: Ledger, ledgers: Sequence[Ledger], now: Instant) -> bool:
-    """Whether a denial that says that requests are left is taken for one of a limit of this scope alone.
+    """Whether a denial that does not say which limit is used up is taken for one of a limit of this scope alone.
 
-    The limit that has denied is narrower than the one of which requests are left. It is taken for the scope's own if the other
-    scopes of the provider have made enough calls lately, and have no such limit.
+    So it is if the other scopes of the provider have made enough calls in the last minute, and have no such limit. If the limit
+    is one of the provider, one of them is denied soon.
     """
-    own = ledger.pipeline.heard
-    others = [one.pipeline.heard for one in ledgers if one is not ledger and one.pipeline.heard is not None]
-    calls = sum(accepted[-1] for other in others if (accepted := other.accepted(now)) is not None)
-    is_counted = own is not None and own.accepted(now) is not None
-    return is_counted and calls >= _TELLING[0] and not any(other.is_slowed(now) for other in others)
+    own, every = ledger.pipeline.heard, ledger.pipeline.shared.server.accepted(now)
+    counted = None if own is None else own.accepted(now)
+    if own is None or counted is None or every is None:
+        return False
+    others = (one.pipeline.heard for one in ledgers if one is not ledger)
+    used = own.is_slowed(now) or every[-1] - counted[-1] >= _TELLING[0]
+    return used and not any(other.is_slowed(now) for other in others if other is not None)
 
 
 def _without_contradictions(hints: Sequence[Hint], *, believed: bool) -> Sequence[Hint]:

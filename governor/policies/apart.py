@@ -14,8 +14,12 @@ def only_the_cap_refuses(pipeline: Pipeline, now: Instant, request: Request) -> 
 
 
 def without_shares(pipeline: Pipeline, now: Instant, request: Request) -> Instant:
-    """The earliest instant at which the request can be granted, disregarding the shared limits."""
-    shared = {share.policy for share in pipeline.shares}
+    """The earliest instant at which the request can be granted, disregarding the limits that others share.
+
+    What the server limits of this scope alone is not one of them, although it is treated alike otherwise.
+    """
+    own = () if pipeline.heard is None else pipeline.heard.limits
+    shared = {share.policy for share in pipeline.shares}.difference(limit.policy for limit in own)
     others = (policy.earliest(now, request) for policy in pipeline.policies if policy not in shared)
     return _latest(pipeline, now, request, *others)
 

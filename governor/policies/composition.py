@@ -82,7 +82,10 @@ def compose(
         born=born_first(len(own)),
         exempt=exempt,
     )
-    stated = shared.stated if heard is None else (*shared.stated, *heard.limits)
+    if shared.parameters.gentle:
+        # A denial may be one of this scope alone: its calls count.
+        pipeline.own_server.watch(Instant(0))
+    stated = shared.stated if pipeline.heard is None else (*shared.stated, *pipeline.heard.limits)
     sharing = shared.shares(cost) + (() if key is None else key.shares(key_cost)) + shares(stated, ONE_REQUEST)
     if sharing:
         pipeline.share(sharing)

@@ -24,6 +24,7 @@ from governor.policies.learning.rate_learner import (
     MIN_TOOK,
     PROBE_EVERY,
     PROBE_RATE,
+    PROBE_WAITS,
     UNDER_WAY_PART,
 )
 from tests.support import tape as st
@@ -212,7 +213,7 @@ def test_an_unknown_provider_that_is_not_asked_for_a_minute_is_asked_gently_agai
     assert policy.rate == FIRST_RATE
 
 
-@pytest.mark.parametrize(("wait", "part"), [(SECOND, 0.99), (10 * MINUTE, 0.98), (HOUR, 0.98)])
+@pytest.mark.parametrize(("wait", "part"), [(SECOND, 0.99), (10 * MINUTE, 0.98), (HOUR, 0.99)])
 def test_after_a_wait_that_the_server_asks_for_the_rate_is_below_the_one_that_it_has_denied(wait: int, part: float) -> None:
     policy, now = _at_16_a_second()
     policy.throttled(now, Grant(now, 0), wait=Duration(wait))
@@ -400,6 +401,28 @@ def test_the_rate_is_not_raised_beyond_that_of_the_last_denial_by_a_program_that
             most = max(most, policy.rate)
 
     assert most <= 10.01
+
+
+def test_the_calls_of_a_fixed_window_are_sent_as_fast_as_before_and_the_next_denial_is_risked_after_ten_waits() -> None:
+    """80 in a minute, used up at 4 a second."""
+    policy, now, sent = LearnedRatePolicy(START), START, list[Instant]()
+    for _ in range(81):
+        now = Instant(now + SECOND // 4)
+        policy.commit(now, PLAIN)
+    policy.throttled(now, Grant(now, 0), wait=MINUTE)
+    denied_at, again = now, Instant(now + MINUTE)
+    while now < denied_at + 3 * MINUTE:
+        now = max(policy.earliest(now, PLAIN), again)
+        policy.commit(now, PLAIN)
+        sent.append(now)
+    in_the_first = sum(at < again + 30 * SECOND for at in sent)
+    most = max(sum(at - MINUTE < other <= at for other in sent) for at in sent)
+    curve = policy.learner._curve
+    assert curve is not None
+
+    assert 0.9 * 80 <= in_the_first
+    assert most <= 80
+    assert curve.flat_after == PROBE_WAITS * MINUTE / SECOND
 
 
 def _at_16_a_second() -> tuple[LearnedRatePolicy, Instant]:

@@ -109,6 +109,30 @@ async def test_a_scope_whose_server_limits_it_alone_does_not_hold_the_others() -
     assert all(isinstance(answer, Permit) for answer in other)
 
 
+@pytest.mark.promise("R14")
+async def test_a_call_that_waits_for_a_limit_of_its_scope_alone_holds_no_other_scope_up() -> None:
+    """It arrives while others wait for the rate of the provider, before more of them."""
+    ends = list[float]()
+
+    async def call(method: str) -> None:
+        async with governor.permit("acme", method):
+            ends.append(anyio.current_time() - began)
+
+    async with governed({"unknown": "adaptive"}) as governor, anyio.create_task_group() as tasks:
+        granted(ask(governor, "acme:post")).hints(left(1, 60, scope="scope"))
+        await anyio.sleep(1)
+        granted(ask(governor, "acme:post"))
+        began = anyio.current_time()
+        for method in ["GET"] * 5 + ["POST"] + ["GET"] * 5:
+            tasks.start_soon(call, method)
+            await anyio.lowlevel.checkpoint()
+        await anyio.sleep(30)
+        tasks.cancel_scope.cancel()
+
+    assert len(ends) == 10
+    assert max(ends) < 10
+
+
 async def test_what_remains_of_a_scope_outlives_its_actor() -> None:
     async with governed(**{"global": {"max_scopes": 2, "idle_after": "1s"}}) as governor:
         permit = granted(ask(governor))
@@ -339,24 +363,29 @@ async def test_a_denial_that_says_that_requests_are_left_holds_its_own_method_un
 
 
 @pytest.mark.promise("R15")
-@pytest.mark.parametrize("reads", [10, 11])
-async def test_the_limit_is_that_of_the_provider_unless_its_other_methods_were_used_lately(reads: int) -> None:
-    """Calls are counted from the first answer of a method on that says what is left."""
-    said = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4900", "x-ratelimit-reset": "3600"}
+@pytest.mark.parametrize(
+    ("reads", "wait", "said", "is_alone"),
+    [(10, 60, True, True), (9, 60, True, False), (10, 59, True, True), (10, 60, False, True), (10, 59, False, False)],
+)
+async def test_the_limit_is_that_of_the_provider_unless_its_other_methods_were_used_lately(
+    reads: int, wait: int, said: bool, is_alone: bool
+) -> None:
+    """A denial after which nothing is said of requests must ask for a minute at least."""
+    left = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4900", "x-ratelimit-reset": "3600"} if said else {}
     async with governed({"unknown": "adaptive"}) as governor:
         for method in ["get"] * reads + ["post"] * 20:
             permit = granted(ask(governor, f"acme:{method}"))
-            permit.hints(read_hints("acme", 200, said, now=1.7e9))
+            permit.hints(read_hints("acme", 200, left, now=1.7e9))
             permit.record(status=200)
             await anyio.sleep(1)
         latest = granted(ask(governor, "acme:post"))
-        latest.hints(read_hints("acme", 429, said | {"retry-after": "60"}, now=1.7e9))
+        latest.hints(read_hints("acme", 429, left | {"retry-after": str(wait)}, now=1.7e9))
         latest.record(status=429)
         pipeline = actor_of(governor, "acme", "post").ledger.pipeline
         now = actor_of(governor, "acme", "post").ledger.clock()
 
-    assert pipeline.own_server.is_slowed(now) == (reads == 11)
-    assert pipeline.shared.server.is_slowed(now) == (reads == 10)
+    assert pipeline.own_server.is_slowed(now) == is_alone
+    assert pipeline.shared.server.is_slowed(now) == (not is_alone)
 
 
 @pytest.mark.promise("R15")

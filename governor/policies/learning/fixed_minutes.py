@@ -2,7 +2,8 @@
 
 At a denial the calls that were accepted since the window began are the limit. When it began is not known, but each second of a
 minute at which it may have begun tells a limit, and no window before that one can have held more. Of the limits that are left
-the one in the middle is the most likely. A second denial must show the same limit for the same second, and leaves few.
+the one in the middle is the most likely, or the round number next to it. A second denial must show the same limit for the same
+second, and leaves few.
 
 Bound: the calls of each of the last `KEPT` seconds.
 """
@@ -18,6 +19,8 @@ KEPT: Final = 300
 _MINUTE: Final = MINUTE // SECOND
 #: The calls by which the limits that two denials show may differ: calls arrive later than they are granted.
 _DIFFERS: Final = 2
+#: Limits are published as round numbers: from 40 on in tens, and from 400 on in hundreds.
+ROUND: Final = 10
 
 
 class FixedMinutes:
@@ -63,8 +66,19 @@ class FixedMinutes:
         known = self._limits
         same = {second: one for second, one in limits.items() if abs(one - known.get(second, -_DIFFERS - 1)) <= _DIFFERS}
         self._limits = same or limits
-        return median_low(self._limits.values()) if self._limits else None
+        if not self._limits:
+            return None
+        found = self._limits.values()
+        return max(min(found), min(_rounded(median_low(found)), max(found)))
 
     def forget(self) -> None:
         """No denial matters any more."""
         self._limits = {}
+
+
+def _rounded(limit: int) -> int:
+    """The nearest number to which limits are rounded, the lower of two."""
+    step = 1
+    while limit >= 4 * ROUND * step:
+        step *= ROUND
+    return (limit + (step - 1) // 2) // step * step

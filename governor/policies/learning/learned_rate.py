@@ -127,7 +127,7 @@ class LearnedRatePolicy(LimitPolicy):
     def forecast(self, now: Instant) -> "LearnedRatePolicy":
         """A copy in which the rate stays as it is."""
         copy = LearnedRatePolicy(now)
-        copy.learner.rate = self.learner.rate
+        copy.learner.rate = self.learner.speed
         copy.learner.window = self.learner.window.copy()
         copy._tokens, copy._filled_at, copy._leased = self._tokens, self._filled_at, self._leased
         return copy
@@ -183,14 +183,14 @@ class LearnedRatePolicy(LimitPolicy):
 
     def _burst(self) -> float:
         """Tokens that fit: those of a part of a second, and at least one."""
-        return max(1.0, self.learner.rate / _BURST_PART)
+        return max(1.0, self.learner.speed / _BURST_PART)
 
     def _tokens_at(self, at: Instant) -> float:
-        return min(self._burst(), self._tokens + (at - self._filled_at) * self.learner.rate / SECOND)
+        return min(self._burst(), self._tokens + (at - self._filled_at) * self.learner.speed / SECOND)
 
     def _when(self, now: Instant, needed: float) -> Instant:
         missing = needed - self._tokens_at(now)
-        rate = self.learner.rate
+        rate = self.learner.speed
         return now if missing < _ROUNDING else Instant(now + math.ceil((missing - _ROUNDING) * SECOND / rate))
 
     def _fill(self, now: Instant) -> None:

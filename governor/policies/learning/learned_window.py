@@ -53,10 +53,12 @@ _UNBOUNDED: Final = 2**62
 class LearnedWindow:
     """At most `most` calls in any `span`; none before the first denial that tells one. Instants must not go back."""
 
-    __slots__ = ("_denied", "_fixed", "_found", "_logs", "_seen", "_stated", "most", "span")
+    __slots__ = ("_denied", "_fixed", "_found", "_held", "_logs", "_seen", "_stated", "is_fixed", "most", "span")
 
     def __init__(self) -> None:
         self.most = _UNBOUNDED
+        #: The calls of `most` that the rate makes in a span, if calls are sent faster within it; else as many as `most`.
+        self._held = _UNBOUNDED
         #: The limit as the latest denial has left it. One more is none that was probed: a rate is rounded up.
         self._found = 0
         self.span: Duration | None = None
@@ -64,6 +66,8 @@ class LearnedWindow:
         self._stated: int | None = None
         self._logs = {span: SlidingLog(span, SLOTS + 1) for span in SPANS}
         self._fixed = FixedMinutes()
+        #: Whether the latest denial was explained by windows at fixed times.
+        self.is_fixed = False
         self._denied: deque[Instant] = deque(maxlen=_MAX_DENIED)
         #: What was seen at the denial before: when, the calls per second, and those in each span.
         self._seen: tuple[Instant, float, tuple[int, ...]] | None = None
@@ -136,7 +140,7 @@ class LearnedWindow:
         span = self.stated_span(now, limit)
         if span is not None and limit is not None:
             self.span, self._stated = span, limit
-            self.most = min(limit, self._logs[span].used(now))
+            self.most = self._held = min(limit, self._logs[span].used(now))
             return self.most * SECOND / span
         span = self._shown(now, wait, again=again, rate=rate)
         if span is None:
@@ -146,6 +150,7 @@ class LearnedWindow:
             return None  # The provider denies every call there was: that tells no limit.
         long = None if wait is None or wait <= SPANS[0] else wait
         fixed = self._fixed.deny(now, long) if long and span == MINUTE else None
+        self.is_fixed = fixed is not None
         disproved = long is not None and span == self.span and self.most <= self._found + 1
         used = used if fixed is None else min(used, fixed)
         if disproved and (fixed is None or used >= self._found):
@@ -155,7 +160,7 @@ class LearnedWindow:
         self.span = span
         if not disproved and fixed is None and least * span <= _SPREAD * used * SECOND:
             self.follow(least)
-        self._found = self.most
+        self._found = self._held = self.most
         return self.most * SECOND / span
 
     def _shown(self, now: Instant, wait: Duration | None, *, again: bool, rate: float) -> Duration | None:
@@ -185,15 +190,31 @@ class LearnedWindow:
         known = [span for span in (self.span, shown) if span is not None]
         return max(known, default=None)
 
-    def follow(self, rate: float) -> None:
-        """The rate probes for more: as many calls as it makes in a span are within the limit, but for one that is stated."""
+    def fastest(self) -> float:
+        """The most calls per second that were accepted in a tenth of a minute, of the last one."""
+        short, fastest, total, calls = SPANS[0], 0, 0, deque[tuple[Instant, int]]()
+        for dated, count in self._logs[MINUTE].since(Instant(0)):
+            calls.append((dated, count))
+            total += count
+            while calls[0][0] <= dated - short:
+                total -= calls.popleft()[1]
+            fastest = max(fastest, total)
+        return fastest * SECOND / short
+
+    def follow(self, rate: float, *, held: bool = False) -> None:
+        """The rate probes for more: as many calls as it makes in a span are within the limit, but for one that is stated.
+
+        `held` says that calls are sent faster than the rate: no more than it makes in a span are within the limit then.
+        """
         if self.span is not None:
             most = math.ceil(rate * self.span / SECOND)
             self.most = max(self.most, most if self._stated is None else min(most, self._stated))
+            self._held = min(most, self.most) if held else self.most
 
     def forget(self) -> None:
         """No denial matters any more."""
         self.most, self.span, self._seen, self._stated = _UNBOUNDED, None, None, None
+        self._held, self.is_fixed = _UNBOUNDED, False
         self._fixed.forget()
 
     def earliest(self, now: Instant, count: int) -> Instant:
@@ -201,17 +222,17 @@ class LearnedWindow:
         if self.span is None:
             return now
         log = self._logs[self.span]
-        over = min(log.total + count - self.most, log.total)
+        over = min(log.total + count - self._held, log.total)
         return now if over <= 0 else max(now, Instant(log.freed(over) + _LATE))
 
     def available(self, now: Instant) -> int:
         """The calls that are within the limit."""
-        return _UNBOUNDED if self.span is None else max(0, self.most - self._logs[self.span].used(Instant(now - _LATE)))
+        return _UNBOUNDED if self.span is None else max(0, self._held - self._logs[self.span].used(Instant(now - _LATE)))
 
     def copy(self) -> "LearnedWindow":
         """A copy, valid until this one changes."""
         copy = LearnedWindow()
-        copy.most, copy.span = self.most, self.span
+        copy.most, copy._held, copy.span = self.most, self._held, self.span
         if self.span is not None:
             copy._logs = {span: log.copy() for span, log in self._logs.items()}
         return copy

@@ -48,6 +48,8 @@ MANY_PART: Final = 6
 PROBE_EVERY: Final = 300
 MAX_PROBE_EVERY: Final = 900
 MIN_FLAT: Final = Duration(20 * SECOND)
+#: A denial that the server follows with a wait costs the calls of that wait: it is risked once in so many of them.
+PROBE_WAITS: Final = 10
 MAX_FLAT: Final = Duration(30 * MINUTE)
 #: How much faster than it was used a rate may become beyond that of the last denial.
 MAX_BEYOND: Final = 1.25
@@ -104,6 +106,7 @@ class RateLearner:
         "_took",
         "denials",
         "gentle",
+        "pace",
         "rate",
         "stated",
         "window",
@@ -113,6 +116,8 @@ class RateLearner:
         self.gentle = gentle
         #: Requests per second.
         self.rate = FIRST_RATE if gentle else NO_RATE
+        #: The rate at which the calls of a window at fixed times may be sent: it was accepted. 0 if no such window is known.
+        self.pace = 0.0
         #: Denials in a row, of which each shows that the reaction to the one before was too little.
         self.denials = 0
         #: What the provider grants in a span of time.
@@ -167,7 +172,7 @@ class RateLearner:
             used = self.window.used(now)[0] * SECOND / SPANS[0]
             most = min(max(2 * sent, curve.least), max(curve.peak, MAX_BEYOND * used))
             self.rate = max(MIN_RATE, min(curve.rate(_seconds(now)), most))
-            self.window.follow(self.rate)
+            self.window.follow(self.rate, held=self.pace > self.rate)
         elif self.gentle and self.rate < NO_RATE:
             if self.window.used(now)[-1] <= count:
                 # Nothing was sent in the longest span: whether so many calls are still accepted is not known.
@@ -186,7 +191,7 @@ class RateLearner:
             self._forget(now)
 
     def _forget(self, now: Instant) -> None:
-        self._curve, self._moved_at, self._flat, self._in_spell = None, now, 0.0, False
+        self._curve, self._moved_at, self._flat, self._in_spell, self.pace = None, now, 0.0, False, 0.0
         self._probe_every, self.denials = PROBE_EVERY, 0
         self.window.forget()
         self.rate = self.rate if self.gentle else NO_RATE
@@ -251,6 +256,7 @@ class RateLearner:
         else:
             self.denials += 1
             self._probing = True
+            self.pace = 0.0
             known = self.window.deny(now, MIN_PAUSE if wait is None else wait, again=True)
             if known is not None and self.denials == 2:
                 self._restart(now, known, STEADY)
@@ -260,6 +266,11 @@ class RateLearner:
         self._throttled_at = now
         longest = min(max(MAX_PAUSE, (now - self._spell_at) // _PAUSE_PART), MAX_SPELL_PAUSE)
         return Duration(min(MIN_PAUSE << min(2 * (self.denials - 1), 16), longest))
+
+    @property
+    def speed(self) -> float:
+        """The calls per second that may be sent, as far as they are within the window."""
+        return self.rate if self._probing else max(self.rate, self.pace)
 
     def accepted(self, now: Instant) -> tuple[int, ...]:
         """The calls that were accepted in each of the `SPANS` of a window, including those that are not denied yet."""
@@ -291,7 +302,10 @@ class RateLearner:
             rate = known  # What was sent of late was bounded by another span, or by none.
         elif known is not None:
             rate = min(rate, known)
-        self._restart(now, rate, STEADY if steady or self.window.is_stated else beta, wait or 0)
+        # What is sent in one part of such a window has no bearing on its limit.
+        self.pace = max(self.pace, self.window.fastest()) if self.window.is_fixed else 0.0
+        is_found = steady or self.window.is_stated or self.window.is_fixed
+        self._restart(now, rate, STEADY if is_found else beta, wait or 0)
 
     def _too_much(self, now: Instant, grant: Grant, *, sent: float, wait: Duration | None) -> tuple[float, float]:
         """The rate at which a call was denied, and the part of it that is left."""
@@ -323,7 +337,8 @@ class RateLearner:
         At the end of the `wait` that the server asks for, it is half way back at that rate at most: nothing was found out.
         """
         rate = max(rate, MIN_RATE)
-        flat = min(max(self._flat, self._probe_every / rate, _seconds(MIN_FLAT)), _seconds(MAX_FLAT))
+        flat = max(self._flat, self._probe_every / rate, PROBE_WAITS * _seconds(wait), _seconds(MIN_FLAT))
+        flat = min(flat, _seconds(MAX_FLAT))
         self._curve = Cubic(beta=beta)
         begins = _seconds(now) + max(0.0, _seconds(wait) - flat / 2)
         self.rate = max(MIN_RATE, self._curve.throttled(begins, rate, flat))
