@@ -211,7 +211,7 @@ async def test_a_probe_whose_answer_begins_with_5xx_opens_it_again_although_its_
         await trip(governor)
         await anyio.sleep(60)
         async with governor.permit("weather") as probe:
-            probe.answered(status=502)
+            probe.answered(status=500)
             await anyio.sleep(10)
             refusal = governor.try_permit("weather")
             probe.record(status=502)
