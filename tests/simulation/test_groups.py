@@ -213,6 +213,7 @@ async def test_a_group_that_is_added_limits_at_once_and_forgets_as_the_others_do
 async def test_a_group_that_is_taken_away_limits_no_request_and_leaves_no_task() -> None:
     async with governed(shop={"limits": ["1/366d burst 1000000"]}) as governor:
         await admit(governor)
+        await anyio.sleep(1)  # The sweepers start after the first request.
         before = len(anyio.get_running_tasks())
         governor.reconfigure(config())
         await anyio.sleep(3600)
