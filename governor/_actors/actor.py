@@ -20,7 +20,7 @@ from governor._actors.ledger import Ledger
 from governor._actors.lifecycle import BUSY, DOWN, IDLE, Lifecycle, State
 from governor._actors.loop_watch import LoopWatch
 from governor._actors.mailbox import NOMINAL_WAIT
-from governor._actors.permit import NO_ROOM, HeldPermit, Permit, Success
+from governor._actors.permit import HeldPermit, Permit, Success
 from governor._actors.queue import NO_WAITERS
 from governor._actors.stepped import Stepped
 from governor._actors.units import UnitWatch
@@ -79,10 +79,10 @@ class ScopeActor(Stepped):
         self.ledger = Ledger(scope, pipeline, pipeline.shared.budget, common.clock, common.announcer)
         self.ledger.follow_units()
         self.life = Lifecycle()
-        # Until the first step, which makes all of these.
+        # Until the first step, which makes all of these. Successes may be left by any thread at any time.
         self._steps = self._leasing = None
         self.inbox = self.large = self.unread = self.deposits = NOTHING
-        self.answered, self.successes, self.leased = None, NO_ROOM, NO_PERMITS
+        self.answered, self.successes, self.leased = None, [], NO_PERMITS
         self._follow_policies()
 
     @property
@@ -169,7 +169,7 @@ class ScopeActor(Stepped):
     def catch_up(self) -> None:
         """Reads what the holder of the lease has to report."""
         leasing = self._leasing
-        if leasing is not None and leasing.unread:
+        if self.successes or (leasing is not None and leasing.unread):
             self.within(self.leasing.catch_up)
 
     def on_published(self) -> None:
@@ -228,7 +228,7 @@ class ScopeActor(Stepped):
     def is_healthy(self, now: Instant) -> bool:
         """Whether its provider is known to be healthy: see `Ledger.is_healthy`."""
         leasing = self._leasing
-        return self.ledger.is_healthy(now, 0 if leasing is None else leasing.holder.unread)
+        return self.ledger.is_healthy(now, len(self.successes) if leasing is None else leasing.holder.unread)
 
     def stuck(self) -> set[int]:
         """The threads that wait here for what no passage of time will give."""

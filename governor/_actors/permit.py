@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 # C: import cython
 import msgspec
@@ -25,8 +25,6 @@ from governor.policies.contract import Grant, Result
 
 #: Successes that may lie unread. The next one is sent as a message, which has the actor read all of them.
 MAX_SUCCESSES: Final = 65_536
-#: Of an actor before its first step, which the first success from another thread begins, as one that finds no room.
-NO_ROOM: Final[Any] = range(MAX_SUCCESSES)
 #: The status of a call that succeeded. For strict windows: when its permit was leased, the generation, and the status.
 Success = int | None | tuple[Instant, int, int | None]
 #: Above those of HTTP, and of other protocols.

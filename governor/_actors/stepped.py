@@ -68,7 +68,7 @@ class Stepped(InPlace):
             holder = self._leasing.holder
             # Without the lock of the interpreter two threads could count one and the same success: they leave them one by one.
             self.answered = holder.answered if has_interpreter_lock() else None
-            self.successes, self.deposits = holder.successes, holder.deposits
+            self.deposits = holder.deposits
             self._steps = made
         making.pop(owner, None)
         if self.life.closed:
