@@ -5,22 +5,37 @@ Of a stream the text is compared, of a model that calls tools its calls, and of 
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from governor._fingerprints.volatile import CURSOR, VALUE, may_page
 
-#: What an answer says about itself: its identifier, its time, and what it used.
+#: The name of a member of an object, and its value if that is text or a number.
+_NAME_OF_MEMBER: Final = re.compile(rb'"([A-Za-z_]{2,40}+)":')
+_MEMBER: Final = rb'"%b":\s*(?:"[^"]*"|[0-9.e-]+)'
+#: The names of those that an answer says about itself: its identifier, its time, and what it used.
 _ABOUT_ITSELF: Final = re.compile(
-    rb'"(?:(?:created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|traceparent|pid|avgLogprobs'
+    rb"created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|traceparent|pid|avgLogprobs"
     rb"|(?:prompt_)?eval_count|took(?:_ms|Ms)?"
     rb"|(?:[rR]equest|response|trace|ray|message|step|run|execution|invocation|event|log|query|correlation|span)_?[iI]d"
     rb"|(?:started|finished|ended|completed|checked|generated|served|executed|processed)_?[aA]t"
     rb"|(?:queue|prompt|completion|total|query|search|inference|processing|execution|response|wall|cpu)_?[tT]ime(?:_?[mM][sS])?"
-    rb')":\s*(?:"[^"]*"|[0-9.e-]+)'
-    rb'|(?:call|chatcmpl|cmpl|fc|gen|msg|req|resp|rs|run|toolu|tooluse)[-_][0-9A-Za-z-]{6,}"'
-    rb'|(?:step|turn|iteration)[ _-][0-9]{1,4}"'
-    rb'|(?:(?:token_)?usage|usage_?[mM]etadata|tokens|_shards|extensions|throttleStatus|rate_?[lL]imit)"'
-    rb':\s*\{(?:[^{}]|\{[^{}]*\})*\}|context":\s*\[[0-9, ]*\])'
+)
+#: The words that begin an identifier of an answer, name a step, and name an object that says what was used.
+_IDENTIFIERS: Final = b"call chatcmpl cmpl fc gen msg req resp rs run toolu tooluse".split()
+_COUNTED: Final = b"step turn iteration".split()
+_USAGES: Final = b"usage token_usage usage_?[mM]etadata tokens _shards extensions throttleStatus rate_?[lL]imit".split()
+#: One list of words: each but the right one is passed over by its first letter.
+_USED: Final = re.compile(
+    b'"(?:%b)'
+    % b"|".join(
+        [
+            *[rb'%b[-_][0-9A-Za-z-]{6,}"' % word for word in _IDENTIFIERS],
+            *[rb'%b[ _-][0-9]{1,4}"' % word for word in _COUNTED],
+            *[rb'%b":\s*\{(?:[^{}]|\{[^{}]*\})*\}' % word for word in _USAGES],
+            rb'context":\s*\[[0-9, ]*\]',
+        ]
+    )
 )
 #: How long an answer took.
 _TOOK: Final = re.compile(
@@ -28,7 +43,7 @@ _TOOK: Final = re.compile(
 )
 #: When an answer was made, and which one it is, if it says so once: several times are those of what it is about.
 _MADE: Final = re.compile(
-    rb'"(?:timestamp|date|time|ts|now|at|(?:server|current)_?[tT]ime|as_?[oO]f|(?:retriev|fetch|query)_?[aA]t|uuid)":\s*'
+    rb'"(?:timestamp|date|time|ts|now|at|server_?[tT]ime|current_?[tT]ime|as_?[oO]f|retriev_?[aA]t|fetch_?[aA]t|query_?[aA]t|uuid)":\s*'
     rb'(?:"[0-9]{4}-[0-9]{2}-[0-9]{2}T[^"]{5,30}"|"?1[0-9]{9,18}(?:\.[0-9]+)?"?|"[0-9a-f]{8}-[0-9a-f-]{27}")'
 )
 #: The identifier of an answer of a model.
@@ -90,6 +105,17 @@ _ACKNOWLEDGED: Final = re.compile(
     rb'(?i)\s*(?:"?%b"?|\{\s*\}|\{(?=[^}]*"(?:%b|result|status|message|errors)")'
     rb'(?:\s*"[a-z_]{1,20}":\s*(?:true|false|null|[0-9]{1,9}|"%b")\s*(?:,|(?=\})))+\})\s*' % (_DONE, _DONE, _DONE)
 )
+#: The longest answer to a call that waits for something, by which it is known that there is nothing yet, or that it goes on.
+_MAX_POLLED: Final = 256
+_LISTED: Final = re.compile(rb'\[\s*[{"]')
+#: What names the thing that an answer is about, in whole answers and beside an identifier.
+_RANDOM: Final = re.compile(
+    rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}"
+    rb"|(?<![0-9A-Za-z.])(?!0x)(?=[a-z.]*[0-9])(?=[0-9.]*[a-z])[0-9a-z.]{16,}(?![0-9A-Za-z])"
+)
+_NAMING: Final = rb"[A-Za-z_-]*(?:id|Id|ID|at|At|_ts|date|time|changed|updated|modified)"
+_NAME: Final = re.compile(rb'"%b":\s*"[^"]*"' % _NAMING)
+_IDENTITY: Final = re.compile(rb'"(?:%b|number|iid|key|self|[a-z_]*url|href|location)":\s*(?:"[^"]*"|[0-9.]+)' % _NAMING)
 
 
 def is_stream(answer: bytes) -> bool:
@@ -108,19 +134,6 @@ def is_pending(answer: bytes) -> bool:
     )
 
 
-#: The longest answer to a call that waits for something, by which it is known that there is nothing yet, or that it goes on.
-_MAX_POLLED: Final = 256
-_LISTED: Final = re.compile(rb'\[\s*[{"]')
-#: What names the thing that an answer is about, in whole answers and beside an identifier.
-_RANDOM: Final = re.compile(
-    rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}"
-    rb"|(?<![0-9A-Za-z.])(?!0x)(?=[a-z.]*[0-9])(?=[0-9.]*[a-z])[0-9a-z.]{16,}(?![0-9A-Za-z])"
-)
-_NAMING: Final = rb"[A-Za-z_-]*(?:id|Id|ID|at|At|_ts|date|time|changed|updated|modified)"
-_NAME: Final = re.compile(rb'"%b":\s*"[^"]*"' % _NAMING)
-_IDENTITY: Final = re.compile(rb'"(?:%b|number|iid|key|self|[a-z_]*url|href|location)":\s*(?:"[^"]*"|[0-9.]+)' % _NAMING)
-
-
 def goes_on(answer: bytes) -> bool:
     """Whether the answer to a call that waits for something says no more than that there is nothing yet, or that it goes on."""
     return len(answer) <= _MAX_POLLED
@@ -128,7 +141,11 @@ def goes_on(answer: bytes) -> bool:
 
 def fails(status: int | None, answer: bytes) -> bool:
     """Whether an answer is an error, by its status or by what it says."""
-    return (status is not None and status >= 400) or answer.count(b"Fault>") > 0 or _ERROR.search(answer) is not None
+    if status is not None and status >= 400:
+        return True
+    has = answer.count
+    may_say = has(b"rror") or has(b"false") or has(b"fail")
+    return has(b"Fault>") > 0 or (may_say > 0 and _ERROR.search(answer) is not None)
 
 
 def lists(text: bytes) -> bool:
@@ -157,8 +174,9 @@ def compared(status: int | None, text: bytes, echoes: frozenset[bytes]) -> bytes
         text = told(text)
     if len(text) > _MAX_PLAIN or _DIGIT.search(text) is not None:
         text = _without_values(text)
-        if echoes:
-            text = _without_echoes(text, echoes)
+        repeated = frozenset(filter(text.count, echoes))
+        if repeated:
+            text = _without_echoes(text, repeated)
         if failed:
             text = _OF_ERROR.sub(b"#", _VALUE_OF_ERROR.sub(b"#", text))
     if text.count(b"},") > 1:  # Objects, whose order may differ.
@@ -193,17 +211,27 @@ def _without_echoes(text: bytes, echoes: frozenset[bytes]) -> bytes:
 
 def told(text: bytes) -> bytes:
     """What a message says, but for what it says about itself; if it calls tools, its calls."""
-    if _CALLS.search(text) is not None:
+    if (text.count(b"tool") or text.count(b"functionCall")) and _CALLS.search(text) is not None:
         text = _BESIDE.sub(b"#", text)
     return without_itself(text)
 
 
 def without_itself(text: bytes) -> bytes:
-    text = _ABOUT_ITSELF.sub(b"#", text)
+    for name in set(_NAME_OF_MEMBER.findall(text)):
+        member = _about_itself(name)
+        if member is not None:
+            text = member.sub(b"#", text)
+    text = _USED.sub(b"#", text)
     has = text.count
     if may_page(text):
         text = CURSOR.sub(b"#", text)
     return _TOOK.sub(b"#", text) if has(b"duration") or has(b"elapsed") or has(b"latency") else text
+
+
+@lru_cache(maxsize=1_024)
+def _about_itself(name: bytes) -> re.Pattern[bytes] | None:
+    """Where a member with this name is, if an answer says that about itself. There are some 200 such names."""
+    return re.compile(_MEMBER % name) if _ABOUT_ITSELF.fullmatch(name) is not None else None
 
 
 def _without(echoes: frozenset[bytes]) -> Callable[[re.Match[bytes]], bytes]:
