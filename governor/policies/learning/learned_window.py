@@ -150,7 +150,7 @@ class LearnedWindow:
             return None  # The provider denies every call there was: that tells no limit.
         long = None if wait is None or wait <= SPANS[0] else wait
         fixed = self._fixed.deny(now, long) if long and span == MINUTE else None
-        self.is_fixed = fixed is not None
+        self.is_fixed = fixed is not None and long is not None and long <= MINUTE
         disproved = long is not None and span == self.span and self.most <= self._found + 1
         used = used if fixed is None else min(used, fixed)
         if disproved and (fixed is None or used >= self._found):
