@@ -189,6 +189,9 @@ class GroupActor(Admitting):
 
     async def run(self) -> None:
         """Drops clients that have their whole limit again, slice by slice. Sleeps while there are none; ends once closed."""
+        made, self._spent = self._spent, anyio.Event()  # Of this loop: a group may be made on the thread of another one.
+        if made.is_set():
+            self._spent.set()
         while not self._closed:
             await self._spent.wait()
             while not self._closed and self._sweep():  # noqa: ASYNC110 - no event announces that a bucket is full again
