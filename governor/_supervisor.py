@@ -128,8 +128,6 @@ class Supervisor:
         #: The processes that are connected to the governor.
         self.members: Callable[[], tuple[MemberStatistics, ...]] = tuple
         self._to_start: deque[Callable[[], object]] = deque()
-        #: Whether no task sweeps the inbound groups yet.
-        self._unswept = True
         # The instants of the latest crashes, of the actors that have crashed within the interval.
         self._crashes: dict[ScopeActor, deque[Instant]] = {}
         self._any_to_start = anyio.Event()
@@ -145,25 +143,10 @@ class Supervisor:
     @cached_property
     def groups(self) -> "inbound.Groups":
         """The inbound groups. Made when they are first needed, on any thread: few programs have an API of their own."""
-        groups = self._groups_at_rest()
-        if self._unswept:
-            self._portal.post(partial(self._sweep, groups))
+        made = inbound.Groups(self.config, now=self.clock, announcer=self._announcer, start=self._start_sweeping)
+        # Several threads may get here at once. The first to enter its own has made them.
+        groups: inbound.Groups = self.__dict__.setdefault("groups", made)
         return groups
-
-    def _groups_at_rest(self) -> "inbound.Groups":
-        """The same for one who only looks at them: until there is a request, no task sweeps them."""
-        if "_groups" not in self.__dict__:
-            made = inbound.Groups(self.config, now=self.clock, announcer=self._announcer, start=self._start_sweeping)
-            # Several threads may get here at once. The first to enter its own has made them.
-            self.__dict__.setdefault("_groups", made)
-        groups: inbound.Groups = self.__dict__["_groups"]
-        return groups
-
-    def _sweep(self, groups: "inbound.Groups") -> None:
-        if self._unswept:
-            self._unswept = False
-            for group in groups.by_name.values():
-                self._start_sweeping(group)
 
     @property
     def operations(self) -> "operating.Operations":
@@ -205,9 +188,9 @@ class Supervisor:
         What comes to life meanwhile is left out, and what makes room meanwhile still counts: so sums are true. Of the scopes
         that are set aside only `also`, or those of a provider of that name, are shown.
         """
-        counters, visits = CounterSum(self._scopes.counters()), CounterSum(self._groups_at_rest().forgotten)
+        counters, visits = CounterSum(self._scopes.counters()), CounterSum(self.groups.forgotten)
         aside = len(self._scopes.set_aside)
-        actors, group_actors = self._scopes.actors.copy(), self._groups_at_rest().by_name.copy()
+        actors, group_actors = self._scopes.actors.copy(), self.groups.by_name.copy()
         scopes: dict[str, ScopeStatistics] = {}
         groups: dict[str, GroupStatistics] = {}
         for part in parts(self._scopes.names(), _MAX_SURVEYED):
@@ -265,8 +248,8 @@ class Supervisor:
         for scope, actor in list(self._scopes.actors.items()):
             if self._builder.concerns(before, scope):
                 self.sharing.change(actor)
-        if "_groups" in self.__dict__:
-            self._groups_at_rest().reconfigure(config)
+        # Also where there are none yet: another thread may be about to make them, of the settings before.
+        self.groups.reconfigure(config)
 
     # Effects.
 
@@ -342,8 +325,6 @@ class Supervisor:
     # Tasks.
 
     def _start_sweeping(self, group: "GroupActor") -> None:
-        if self._unswept:
-            return  # It is swept with the others.
         self._to_start.append(partial(self._tasks.start_soon, self._keep_sweeping, group))
         self._any_to_start.set()
 
@@ -375,7 +356,7 @@ class Supervisor:
     async def _keep_sweeping(self, group: "GroupActor") -> None:
         while True:
             try:
-                await group.run()
+                await group.sweep()
                 return
             except Exception as error:
                 _log.error("The sweeper of %s failed and is restarted.", group.name, exc_info=error)

@@ -213,8 +213,7 @@ def test_and_one_for_each_permit_that_is_not(use: Callable[[GovernorClient], obj
     with asked_each_time() as governor:
         client = GovernorClient(governor)
         granted(client.try_permit("weather")).record(status=200)
-        for _ in range(3):  # Groups, their tasks, and a turn of the loop: by then all have begun, and made what they wait for.
-            governor.statistics()
+        governor.statistics()  # A turn of the loop: by then the tasks of the scope have begun, and made what they wait for.
         made.clear()
         use(client)
 
@@ -246,8 +245,7 @@ def test_and_one_for_each_permit_that_is_not_there_either(backend: str, made: Co
     with asked_each_time() as governor:
         client = GovernorClient(governor)
         granted(client.try_permit("weather")).record(status=200)
-        for _ in range(3):  # Groups, their tasks, and a turn of the loop: by then all have begun, and made what they wait for.
-            governor.statistics()
+        governor.statistics()  # A turn of the loop: by then the tasks of the scope have begun, and made what they wait for.
         asked = anyio.run(main, backend=backend)
 
     assert {"Event": PAIRS} == asked

@@ -41,7 +41,15 @@ def test_one_call_decides_as_each_table_does_and_leaves_the_same_behind(
     said = dict(zip(("limits", "address_limits", "total_limits"), limits, strict=True))
     policy = Config.from_mapping({"inbound": {"default": {**said, "dry_run": dry_run}}}).inbound["default"]
     actor, plain = (
-        GroupActor("chat", policy, max_clients=max_clients, now=lambda: now, announcer=Announcer(lambda: 0.0)) for _ in range(2)
+        GroupActor(
+            "chat",
+            policy,
+            max_clients=max_clients,
+            now=lambda: now,
+            announcer=Announcer(lambda: 0.0),
+            start=lambda _: None,
+        )
+        for _ in range(2)
     )
     plain._buckets = None
     for gap, request, swept in asks:

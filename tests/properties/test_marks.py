@@ -137,6 +137,7 @@ class Life:
             max_debt=max_debt,
             arrivals=arrivals,
             budgets=self.budgets,
+            kept=True,
         )
 
     def ask(self, place: int, request: Request) -> bool:
@@ -394,8 +395,10 @@ def test_places_of_a_killed_life_come_back_a_margin_and_the_usual_duration_after
         system.now = back_at - 1
         before = life.ask(0, PLAIN)
         system.now += 1
+        granted = [before, *(life.ask(0, PLAIN) for _ in range(3))]
+        life.end(0)
 
-        assert [False, True, True, last_at == back_at] == [before, *(life.ask(0, PLAIN) for _ in range(3))]
+    assert [False, True, True, last_at == back_at] == granted
 
 
 COSTED = Request(3, {"tokens": 7})

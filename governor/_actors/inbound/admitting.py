@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-import anyio
-
 from governor import instrumentation
 from governor._actors.counters import Counters
 from governor._actors.inbound.most_denied import MostDenied
@@ -55,10 +53,9 @@ class Admitting:
         "_now",
         "_routes",
         "_rules",
-        "_spent",
-        "_sweeping",
         "_tiers",
         "_uncounted",
+        "_unswept",
         "denied_by",
         "end",
         "ends",
@@ -86,9 +83,8 @@ class Admitting:
         self._held: dict[InboundRequest, list[tuple[Rule, ...]]] = {}
         #: Whether the end of a request must name it.
         self.holds = False
-        #: Set when a client has spent something, so that there is something to sweep.
-        self._spent = anyio.Event()
-        self._sweeping = False
+        #: Whether the next granted request leaves something to sweep, and nothing sweeps yet.
+        self._unswept = False
         self._counters = Counters()
         #: The statuses of requests that have ended, and are not counted yet.
         self._uncounted: list[int | None] = []
@@ -126,10 +122,12 @@ class Admitting:
                     self._held.setdefault(request, []).append(())
                 return denied
         self._counters.requests += 1
-        if not self._sweeping:
-            self._sweeping = True
-            self._spent.set()
+        if self._unswept:
+            self._begin_to_sweep()
         return None
+
+    def _begin_to_sweep(self) -> None:
+        """Called where `_unswept` is true."""
 
     def _decide(self, now: Instant, request: InboundRequest, keys: tuple[bytes, ...]) -> tuple[Instant, Rule | None]:
         """When the limits would grant a request, and which of them says so. Without one it is granted, and spent."""

@@ -47,15 +47,25 @@ class _Entry(NamedTuple):
 class GroupActor(Admitting):
     """One inbound group. Everything belongs to the thread of the governor's loop."""
 
-    __slots__ = ("_closed", "_tables")
+    __slots__ = ("_closed", "_start", "_sweeping", "_tables")
 
     def __init__(
-        self, name: str, policy: InboundGroup, *, max_clients: int, now: Callable[[], Instant], announcer: Announcer
+        self,
+        name: str,
+        policy: InboundGroup,
+        *,
+        max_clients: int,
+        now: Callable[[], Instant],
+        announcer: Announcer,
+        start: "Callable[[GroupActor], None]",
     ) -> None:
         super().__init__(name, policy, now, announcer)
+        #: Starts a task that sweeps the group, with `sweep`.
+        self._start = start
+        self._sweeping = False
         self._tables: dict[_Entry, ClientTable] = {entry: build(entry.limit, max_clients) for entry in _entries(policy)}
-        self._arrange()
         self._closed = False
+        self._arrange()
 
     # Admission.
 
@@ -184,20 +194,24 @@ class GroupActor(Admitting):
         self.holds = any(table.needs_release for table in self._tables.values()) or bool(self._held)
         buckets = tuple((which, table) for which, table in self._rules if isinstance(table, ClientBuckets))
         self._buckets = buckets if len(buckets) == len(self._rules) and not self.holds else None
+        self._unswept = bool(self._swept) and not self._sweeping
 
     # Sweeping.
 
-    async def run(self) -> None:
-        """Drops clients that have their whole limit again, slice by slice. Sleeps while there are none; ends once closed."""
-        made, self._spent = self._spent, anyio.Event()  # Of this loop: a group may be made on the thread of another one.
-        if made.is_set():
-            self._spent.set()
-        while not self._closed:
-            await self._spent.wait()
-            while not self._closed and self._sweep():  # noqa: ASYNC110 - no event announces that a bucket is full again
-                await anyio.sleep(self._sweep_interval())
-            self._sweeping = False
-            self._spent = anyio.Event()
+    @property
+    def _swept(self) -> list[ClientTable]:
+        """The tables that are swept. The others are empty once requests have ended."""
+        return [table for table in self._tables.values() if not table.needs_release]
+
+    def _begin_to_sweep(self) -> None:
+        self._unswept, self._sweeping = False, True
+        self._start(self)
+
+    async def sweep(self) -> None:
+        """Drops clients that have their whole limit again, slice by slice. Ends when there are none, or the group is closed."""
+        while self._sweep():  # noqa: ASYNC110 - no event announces that a bucket is full again
+            await anyio.sleep(self._sweep_interval())
+        self._sweeping, self._unswept = False, bool(self._swept)
 
     def close(self) -> None:
         """Ends the group. Requests that were on their way to it are granted."""
@@ -206,12 +220,12 @@ class GroupActor(Admitting):
         self._rules = self._buckets = ()
         self._tiers = {}
         self._routes = []
-        self._spent.set()
+        self._unswept = False
 
     def _sweep(self) -> bool:
         """Sweeps the next slice of each table. False once all are empty."""
         now = self._now()
-        tables = [table for table in self._tables.values() if not table.needs_release]
+        tables = self._swept
         for table in tables:
             table.sweep(now)
         return any(len(table) for table in tables)

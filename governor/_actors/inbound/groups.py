@@ -32,7 +32,7 @@ MAX_UNNAMED: Final = 1000
 
 @final
 class Groups:
-    """Belongs to the actors' thread. `start` has a group swept that is not among the first ones."""
+    """Belongs to the actors' thread. `start` starts a task that sweeps a group."""
 
     def __init__(
         self, config: Config, *, now: Callable[[], Instant], announcer: Announcer, start: Callable[[GroupActor], None]
@@ -50,7 +50,7 @@ class Groups:
         #: What was counted by groups that are gone.
         self.forgotten = CounterRecord()
         for name, policy in config.inbound.items():
-            self._make(name, policy)
+            self._add(name, policy)
 
     @property
     def digest(self) -> str:
@@ -139,13 +139,8 @@ class Groups:
             self._drop(name)
 
     def _add(self, name: str, policy: InboundGroup) -> GroupActor:
-        group = self._make(name, policy)
-        self._start(group)
-        return group
-
-    def _make(self, name: str, policy: InboundGroup) -> GroupActor:
         max_clients = self._config.inbound_settings.max_clients
-        group = GroupActor(name, policy, max_clients=max_clients, now=self._now, announcer=self._announcer)
+        group = GroupActor(name, policy, max_clients=max_clients, now=self._now, announcer=self._announcer, start=self._start)
         self.by_name[name] = group
         return group
 

@@ -51,6 +51,7 @@ def group(
         max_clients=max_clients,
         now=clock or ManualClock(),
         announcer=cast("Announcer", told or Told()),
+        start=lambda _: None,
     )
 
 
