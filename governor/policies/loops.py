@@ -274,13 +274,14 @@ class LoopGuard:
             counted, repeated, early = True, repeated or entry.stale >= _SUSPECT, early and entry.run < half
             stage = Stage.WARNED if entry.run == half else Stage.DENIED if entry.until else stage
         caller.number += 1
+        alike = failed and said[1] == caller.failure  # Another call that fails as the one before it: neither new nor repeated.
         if failed:
             caller.failure = said[1]
         if counted:
             if repeated:
                 caller.stale += 1
-            elif not failed or said[1] != caller.failure:
-                caller.stale = 0  # But for another call that fails as one before it: neither new nor repeated.
+            elif not alike:
+                caller.stale = 0
             if call.caller is not None and caller.stale == _half(_cycle(rule)) and early:
                 return Stage.WARNED
         return stage

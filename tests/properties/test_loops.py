@@ -33,7 +33,17 @@ class Loop:
         self.waits: list[float] = []
         self.denied = 0
 
-    def call(self, key: str, answer: str, *, shape: str = "", idle: float = 0.1, took: float = 1.0) -> bool:
+    def call(
+        self,
+        key: str,
+        answer: str,
+        *,
+        shape: str = "",
+        idle: float = 0.1,
+        took: float = 1.0,
+        gist: bytes | None = None,
+        failed: bool = False,
+    ) -> bool:
         """Makes a call `idle` seconds after the answer before. True if it was granted."""
         self.now += int(idle * SECOND)
         call, asked_at = Call(key, shape or key, self.caller), Instant(self.now)
@@ -44,7 +54,7 @@ class Loop:
             self.now += found.wait
         self.waits.append((self.now - asked_at) / SECOND)
         self.now += int(took * SECOND)
-        stage = self.guard.answered(Instant(self.now), self.rule, call, asked_at, answer.encode())
+        stage = self.guard.answered(Instant(self.now), self.rule, call, asked_at, answer.encode(), gist=gist, failed=failed)
         if stage is not None:
             self.stages.append(stage)
         return True
@@ -111,21 +121,25 @@ def test_a_call_whose_equal_answers_have_ended_by_themselves_may_wait_four_times
     assert [True] * 20 + [False] == [loop.call("price", "9 EUR") for _ in range(21)]
 
 
-def test_a_caller_with_a_label_whose_answers_are_new_but_for_what_they_are_about_is_in_a_cycle() -> None:
-    guards = [LoopGuard(), LoopGuard(), LoopGuard()]
-    granted = []
-    for guard, caller, gist in zip(guards, ("agent-7", None, "agent-7"), (b"made", b"made", None), strict=True):
-        call, now, granted_now = Call("A", "A", caller), 0, 0
-        for number in range(30):
-            found = guard.ask(Instant(now), RULE, call)
-            if found is not None and found.denied:
-                break
-            now += 0 if found is None else found.wait
-            guard.answered(Instant(now), RULE, call, Instant(now), b"%d" % number, gist=gist)
-            now, granted_now = now + SECOND // 10, granted_now + 1
-        granted.append(granted_now)
+@pytest.mark.parametrize(("caller", "gist", "limit"), [("agent-7", b"made", 13), (None, b"made", 30), ("agent-7", None, 30)])
+def test_a_caller_with_a_label_whose_answers_are_new_but_for_what_they_are_about_is_in_a_cycle(
+    caller: str | None, gist: bytes | None, limit: int
+) -> None:
+    loop = Loop(LoopGuard(), caller=caller)
 
-    assert [1 + RULE.similar * 2 // 3, 30, 30] == granted
+    assert limit == sum(loop.call("A", str(number), gist=gist) for number in range(30))
+
+
+@pytest.mark.parametrize(("errors", "failed", "limit"), [("E", True, 13), ("EF", True, 30), ("E", False, 30)])
+def test_calls_that_fail_one_like_the_other_do_not_end_a_cycle_and_other_new_answers_do(
+    errors: str, failed: bool, limit: int
+) -> None:
+    loop, granted = Loop(LoopGuard(), caller="agent-7"), 0
+    for number in range(30):
+        granted += loop.call("A", str(number), gist=b"made")
+        assert loop.call(f"new {number}", errors[number % len(errors)], failed=failed)
+
+    assert limit == granted
 
 
 @pytest.mark.parametrize(("caller", "idle"), [(None, 2.0), ("agent-7", 10.0)])
