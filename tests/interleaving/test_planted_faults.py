@@ -25,7 +25,7 @@ from tests.interleaving.world import Ask, Scenario, World
 #: So many orders of events are tried at most before a fault counts as not found.
 TRIES: Final = 400
 #: Those that found a fault lately, tried first: it takes tens of others, of 0.2 s each, to find the rarer ones.
-LATELY: Final = (43, 24, 0, 45, 32, 19, 1, 2)
+LATELY: Final = (24, 43, 21, 19, 33, 13, 41, 0, 2)
 
 
 def some_scripts(random: Random, scopes: str, statuses: tuple[int | None, ...] = (200,), asks: int = 30) -> list[list[Ask]]:

@@ -354,7 +354,10 @@ KILLED_OWNER = """
             if not os.fork():
                 try:
                     os.kill(owner, signal.SIGKILL)
-                    ended = not raw.recv(1)
+                    try:
+                        ended = not raw.recv(1)
+                    except ConnectionResetError:  # The owner had not read all.
+                        ended = True
                     until(lambda: os.getppid() != owner)  # Its files are closed one after another.
                     with bound(path) as found:
                         os.write(write, b"%d %d" % (ended, found.owner_was_killed))
