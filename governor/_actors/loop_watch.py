@@ -121,9 +121,10 @@ class LoopWatch:
         failed = (fingerprint.polls or caller is not None) and _fingerprints.fails(status, body)
         if _fingerprints.is_pending(body) or (fingerprint.polls and not failed and _fingerprints.goes_on(body)):
             digest = gist = b"%d" % now  # It asks to come back later, and counts as an answer that changes.
+        elif caller is None:
+            digest = gist = prints.answer(status, body, fingerprint)
         else:
-            digest = prints.answer(status, body, fingerprint)
-            gist = digest if caller is None else prints.gist(status, body, fingerprint)
+            digest, gist = prints.answer_and_gist(status, body, fingerprint)
         # The answer to a write that was done may say the same whatever was written, and an empty one says the same.
         similar = (
             bool(answer)

@@ -87,9 +87,10 @@ class Fingerprints:
         """
         return self._digest(_compared(status, body or b"", fingerprint))
 
-    def gist(self, status: int | None, body: bytes, fingerprint: Fingerprint) -> bytes:
-        """The digest of what an answer says, whichever thing it is about: of two things made alike it is equal."""
-        return self._digest(answers.gist(_compared(status, body, fingerprint)))
+    def answer_and_gist(self, status: int | None, body: bytes, fingerprint: Fingerprint) -> tuple[bytes, bytes]:
+        """The digest of an answer, and that of what it says, whichever thing it is about: equal for two that are made alike."""
+        text = _compared(status, body, fingerprint)
+        return self._digest(text), self._digest(answers.gist(text))
 
     def _digest(self, text: bytes) -> bytes:
         return blake2b(text, digest_size=_SIZE, key=self._secret).digest()
