@@ -10,6 +10,7 @@ from shutil import rmtree
 import pytest
 
 from governor import Config, Denied, Governor, Permit
+from governor._actors import keeper
 from governor._actors.actor import ScopeActor
 from governor._actors.kept import KeptScopeActor
 from governor._store.contract import Unwritable
@@ -21,13 +22,18 @@ from governor.errors import UsageError
 from governor.hints import Hint
 from governor.testing import ManualClock
 from tests.support.programs import run
-from tests.support.waits import until
+from tests.support.waits import PATIENCE, until
 
 LIVES = 50
 #: Calls in any second.
 LIMIT = 25
 #: A bucket that is used up by calls in a row, and a cap; of both, requests are granted without a look at their accounts.
 RATE, CAP = "100000/s burst 3000", {"requests_per_minute": 60_000}
+
+
+@pytest.fixture(autouse=True)
+def no_call_is_denied_for_a_slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "_WRITE_TIMEOUT", PATIENCE)
 
 
 def keeping(folder: Path, *limits: str, **sections: object) -> Config:
