@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from governor.config.machine_settings import MachineSettings, OnDaemonLoss
     from governor.config.model import Config
     from governor.config.names import DEFAULT, is_within, keyed_of, provider_name, provider_of, scope_name, scope_of, with_key
-    from governor.config.parts import (
+    from governor.config.provider_settings import ProviderSettings
+    from governor.config.sections import (
         UNIX_PEERS,
         GlobalSettings,
         InboundGroup,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
         LoggingSettings,
         ScopeSettings,
     )
-    from governor.config.provider_settings import ProviderSettings
     from governor.config.shown import show
     from governor.config.text import describe, parse_limit
 else:
@@ -35,10 +35,10 @@ else:
             "machine_settings": "MachineSettings OnDaemonLoss",
             "model": "Config",
             "names": "DEFAULT is_within keyed_of provider_name provider_of scope_name scope_of with_key",
-            "parts": (
+            "provider_settings": "ProviderSettings",
+            "sections": (
                 "UNIX_PEERS GlobalSettings InboundGroup InboundRoute InboundSettings InboundTier LoggingSettings ScopeSettings"
             ),
-            "provider_settings": "ProviderSettings",
             "shown": "show",
             "text": "describe parse_limit",
         },

@@ -1,4 +1,4 @@
-"""Built-in settings, beyond the defaults of the records in `parts`: of providers, and presets of inbound groups.
+"""Built-in settings, beyond the defaults of the records in `sections`: of providers, and presets of inbound groups.
 
 They have the shape of the policy file, and are its lowest layer: a section of the same name overrides them key by key. They are
 tables of Python and no data files, because every program that makes a governor needs them: its first permit would wait for them

@@ -9,10 +9,10 @@ from governor.config.builtin import built_in
 from governor.config.machine_settings import MachineSettings
 from governor.config.model import Config, built_in_config
 from governor.config.names import DEFAULT, join, provider_of, sections_of
-from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.preset import beneath
 from governor.config.provider_settings import ProviderSettings
 from governor.config.schema import merge, read, write
+from governor.config.sections import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 
 
 def differences(config: Config) -> list[str]:

@@ -7,9 +7,9 @@ import msgspec
 from governor.config.builtin import DEFAULT_PRESET, PRESETS, is_preset_path, preset_of
 from governor.config.mistakes import Mistakes
 from governor.config.names import DEFAULT, check_name, join
-from governor.config.parts import InboundGroup, InboundSettings
 from governor.config.paths import Paths, covering, normal_form, sample
 from governor.config.schema import entries, merge, read
+from governor.config.sections import InboundGroup, InboundSettings
 from governor.errors import ConfigError
 
 

@@ -13,10 +13,10 @@ from governor._units import Duration
 from governor.config.budget_settings import Amount, BudgetSettings, PriceSettings
 from governor.config.builtin import PRESETS
 from governor.config.machine_settings import MachineSettings
-from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, PresetName, ScopeSettings
 from governor.config.preset import PresetReference
 from governor.config.provider_settings import ProviderSettings
 from governor.config.schema import OFF, write
+from governor.config.sections import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, PresetName, ScopeSettings
 from governor.policies.contract import Limit
 from governor.presets import references
 

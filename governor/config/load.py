@@ -20,8 +20,8 @@ from governor.config.builtin import SECTIONS
 from governor.config.files import FilePath, decoded, expanded
 from governor.config.mistakes import Mistakes
 from governor.config.names import join
-from governor.config.parts import ScopeSettings
 from governor.config.positions import Position, positions
+from governor.config.sections import ScopeSettings
 from governor.config.variable_names import (
     LOGGING_DIRECTORY,
     LOGGING_SWITCH,

@@ -32,10 +32,10 @@ from governor.config.names import (
     scope_name,
     sections_of,
 )
-from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.preset import beneath as presets_beneath
 from governor.config.provider_settings import ProviderSettings, check_key_section
 from governor.config.schema import entries, merge, read, unknown_key
+from governor.config.sections import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.text import describe
 from governor.errors import ConfigError
 

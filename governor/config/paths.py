@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, final
 
 from governor.config.names import DEFAULT
-from governor.config.parts import MAX_PATH, InboundGroup, InboundRoute
+from governor.config.sections import MAX_PATH, InboundGroup, InboundRoute
 from governor.policies.contract import Limit
 
 #: Paths whose group is cached. A full cache is emptied.

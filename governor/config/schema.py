@@ -20,9 +20,9 @@ from governor.config.builtin import PRESETS
 from governor.config.files import checked_path
 from governor.config.mistakes import Mistakes, near_miss
 from governor.config.names import join, quoted
-from governor.config.parts import PresetName
 from governor.config.preset import PresetReference
 from governor.config.provider_settings import MethodCosts
+from governor.config.sections import PresetName
 from governor.config.text import describe, parse_limit
 from governor.errors import ConfigError, Problem
 from governor.policies import _checks

@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from governor.config.machine_settings import MachineSettings
-from governor.config.parts import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.config.provider_settings import ProviderSettings
+from governor.config.sections import GlobalSettings, InboundGroup, InboundSettings, LoggingSettings, ScopeSettings
 from governor.policies import method_names
 
 PREFIX: Final = "GOVERNOR__"

@@ -3,8 +3,8 @@ import sys
 import pytest
 
 from governor import Config, ConfigError
-from governor.config.parts import MAX_PATH
 from governor.config.paths import MAX_CACHED, Paths, normal_form
+from governor.config.sections import MAX_PATH
 
 CONFIG = Config.from_mapping({})
 
