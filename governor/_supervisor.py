@@ -31,12 +31,12 @@ from governor._state import LifeState
 from governor._units import MINUTE, Duration, Instant, to_seconds
 from governor.clock import Clock, wall_clock
 from governor.config import Config
+from governor.cooperative import batched
 from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.policies.ban_guard import News
 from governor.policies.budget import Budget
 from governor.statistics import CounterSum, GroupStatistics, MemberStatistics, Moment, ScopeStatistics, Statistics
-from governor.steps import parts
 
 if TYPE_CHECKING:
     from governor._actors import operating
@@ -193,13 +193,13 @@ class Supervisor:
         actors, group_actors = self._scopes.actors.copy(), self.groups.by_name.copy()
         scopes: dict[str, ScopeStatistics] = {}
         groups: dict[str, GroupStatistics] = {}
-        for part in parts(self._scopes.names(), _MAX_SURVEYED):
+        for part in batched(self._scopes.names(), _MAX_SURVEYED):
             now, wall = self._moments()
             found = [records.scope_statistics(actors[scope], now, wall) for scope in part]
             scopes.update(zip(part, found, strict=True))
             counters.add([of_scope.counters for of_scope in found])
             yield None
-        for part in parts(sorted(group_actors), _MAX_GROUPS_SURVEYED):
+        for part in batched(sorted(group_actors), _MAX_GROUPS_SURVEYED):
             groups |= {name: records.group_statistics(group_actors[name], self.clock()) for name in part}
             visits.add([groups[name].counters for name in part])
             yield None

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from governor.cooperative import batched, finish
 from governor.errors import Reason
 from governor.policies.breakers.states import BreakerStatus
 from governor.policies.degraded import Cause
@@ -21,7 +22,6 @@ from governor.statistics import (
     ScopeStatistics,
     Statistics,
 )
-from governor.steps import finish, parts
 from governor.wording import count, listed, plain, reason, several, span
 
 #: Prefixes of the keys of outbound scopes and inbound groups.
@@ -134,10 +134,10 @@ def conditions(statistics: Statistics, recently: Recently | None = None) -> tupl
 
 
 def conditions_in_steps(statistics: Statistics, recently: Recently | None = None) -> Iterator[tuple[Condition, ...] | None]:
-    """The same in small steps (`governor.steps`)."""
+    """The same in small steps (`governor.cooperative`)."""
     recently = recently or (lambda _: None)
     found = list(_global(statistics))
-    for scopes in parts(statistics.scopes.items()):
+    for scopes in batched(statistics.scopes.items()):
         for name, scope in scopes:
             key = OUTBOUND + name
             recent = recently(key)

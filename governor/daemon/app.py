@@ -21,6 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from governor import Governor, GovernorState
+from governor.cooperative import MAX_IN_STEP
 from governor.daemon import openapi, pages, reports
 from governor.daemon.actions import Actions
 from governor.daemon.documents import Health, Status
@@ -31,7 +32,6 @@ from governor.daemon.problems import on_http_exception, problem, unavailable
 from governor.daemon.reading import Observer, Unreadable, read_statistics
 from governor.daemon.recorder import recording
 from governor.daemon.stream import EventStream, EventStreamHead
-from governor.steps import MAX_IN_STEP
 
 API: Final = "/api/v1/traffic-control"
 

@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
+from governor.cooperative import batched
 from governor.daemon.documents import Changes, Status
 from governor.statistics import GroupStatistics, ScopeStatistics
-from governor.steps import parts
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ def changes(before: Status, after: Status) -> Iterator[Changes | None]:
     """
     scopes: dict[str, ScopeStatistics | GroupStatistics] = {}
     labels: dict[str, str] = {}
-    for part in parts(after.scopes.items()):
+    for part in batched(after.scopes.items()):
         for key, scope in part:
             if before.scopes.get(key) != scope:
                 scopes[key] = scope
@@ -27,7 +27,7 @@ def changes(before: Status, after: Status) -> Iterator[Changes | None]:
                 labels[key] = after.labels[key]
         yield None
     gone: list[str] = []
-    for keys in parts(before.scopes):
+    for keys in batched(before.scopes):
         gone += [key for key in keys if key not in after.scopes]
         yield None
     yield Changes(

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 import msgspec
 
+from governor.cooperative import batched
 from governor.daemon.documents import Changes, Status
-from governor.steps import parts
 
 
 def encoded(document: Status | Changes) -> Iterator[bytes]:
     """The pieces of the document, the scopes last."""
     # Without the two braces at the end, of the scopes and of the document.
     piece = msgspec.json.encode(msgspec.structs.replace(document, scopes={}))[:-2]
-    for number, part in enumerate(parts(document.scopes.items())):
+    for number, part in enumerate(batched(document.scopes.items())):
         if number:
             yield piece
             piece = b","

@@ -21,6 +21,7 @@ import anyio
 import msgspec
 from anyio.lowlevel import checkpoint
 
+from governor.cooperative import take_turns
 from governor.daemon.changes import changes
 from governor.daemon.documents import Changes, Status
 from governor.daemon.encoding import encoded
@@ -28,7 +29,6 @@ from governor.daemon.loop import Post, current_post
 from governor.daemon.reading import Observer
 from governor.daemon.sampling import Sampler
 from governor.instrumentation import AnyEvent, Entry
-from governor.steps import take_turns
 
 #: Listeners at a time.
 MAX_LISTENERS: Final = 64

@@ -9,11 +9,11 @@ import anyio.to_thread
 import msgspec
 
 from governor import Governor, GovernorState, Statistics, UsageError, __version__
+from governor.cooperative import take_turns
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.daemon.history import History
 from governor.daemon.tracker import Tracker
-from governor.steps import take_turns
 
 #: Seconds for a governor on another thread to answer.
 _READ_TIMEOUT: Final = 5.0

@@ -8,10 +8,10 @@ from typing import Any, Final
 from governor import CounterRecord, LimitStatistics, ScopeStatistics, Statistics
 from governor.conditions import INBOUND, OUTBOUND, Condition, headline, label
 from governor.config import is_within
+from governor.cooperative import batched
 from governor.daemon.documents import About, GlobalStatus, GroupReport, ScopeReport, Status
 from governor.daemon.offers import offers
 from governor.statistics import BreakerStatistics, BreakerStatus, DenialStatistics, GroupStatistics, LoopStatistics, scarcest
-from governor.steps import parts
 
 #: The better state first.
 _BREAKERS: Final = (BreakerStatus.CLOSED, BreakerStatus.HALF_OPEN, BreakerStatus.OPEN)
@@ -36,7 +36,7 @@ def status(
     labels: dict[str, str] = {}
     names: Iterable[tuple[str, tuple[str, ScopeStatistics | GroupStatistics]]]
     names = chain(zip(repeat(OUTBOUND), statistics.scopes.items()), zip(repeat(INBOUND), statistics.groups.items()))
-    for part in parts(names):
+    for part in batched(names):
         for prefix, (name, record) in part:
             key = prefix + name
             scopes[key] = record

@@ -18,13 +18,13 @@ import msgspec
 from governor import GovernorError, Statistics
 from governor.clock import wall_clock
 from governor.command_line import Parser
+from governor.cooperative import finish
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.daemon.reach import URL, add_either, socket_of
 from governor.daemon.socket_client import SocketClient
 from governor.daemon.table import Line, Tone, table
 from governor.daemon.tracker import Tracker
-from governor.steps import finish
 from governor.wording import clock, plain, span
 
 _PATH: Final = "/api/v1/traffic-control/status"

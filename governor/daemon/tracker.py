@@ -12,8 +12,8 @@ import msgspec
 
 from governor import Statistics
 from governor.conditions import INBOUND, OUTBOUND, RECENT, Condition, Kind, conditions_in_steps
+from governor.cooperative import batched
 from governor.errors import Reason
-from governor.steps import parts
 
 _MAX_LOOKS: Final = 32
 #: Readings within so many seconds of each other count as one, so that frequent readers do not shorten the window.
@@ -76,7 +76,7 @@ class Tracker:
     def look(self, statistics: Statistics) -> Iterator[Found | None]:
         """What these statistics, the latest so far, show, in steps (`steps`)."""
         denied: dict[str, Mapping[Reason, int]] = {}
-        for scopes in parts(statistics.scopes.items()):
+        for scopes in batched(statistics.scopes.items()):
             denied |= {OUTBOUND + name: scope.counters.denied for name, scope in scopes if scope.counters.denied}
             yield None
         groups = statistics.groups.items()

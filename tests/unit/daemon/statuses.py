@@ -5,12 +5,12 @@ from typing import Final
 
 from governor import CounterRecord, DenialStatistics, LimitStatistics, Reason, ScopeStatistics, Statistics
 from governor.conditions import INBOUND, OUTBOUND, Recently, conditions
+from governor.cooperative import finish
 from governor.daemon import reports
 from governor.daemon.documents import About, Status
 from governor.policies.breakers.states import BreakerStatus
 from governor.policies.degraded import Cause
 from governor.statistics import BreakerStatistics, ClientStatistics, FailureStatistics, GroupStatistics, LoopStatistics
-from governor.steps import finish
 from tests.support import tape as st
 
 NOW: Final = 1_700_000_000.0

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import settings
 
 from governor.conditions import conditions
+from governor.cooperative import finish
 from governor.daemon.changes import changes
 from governor.daemon.documents import About, Changes, Status
 from governor.daemon.encoding import encoded
 from governor.daemon.reports import status
-from governor.steps import finish
 from tests.support import tape as st
 from tests.support.merging import merged
 from tests.support.tape import given
@@ -72,7 +72,7 @@ def test_nothing_has_changed_since_the_same_status(one: Status) -> None:
 def test_the_pieces_of_a_document_are_the_document(pair: tuple[Status, Status], scopes_in_piece: int) -> None:
     for one in (pair[1], finish(changes(*pair))):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("governor.steps.MAX_IN_STEP", scopes_in_piece)
+            patch.setattr("governor.cooperative.MAX_IN_STEP", scopes_in_piece)
             pieces = list(encoded(one))
 
         assert msgspec.json.encode(one) == b"".join(pieces)

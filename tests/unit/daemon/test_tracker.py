@@ -2,8 +2,8 @@
 
 from governor import Reason
 from governor.conditions import Kind
+from governor.cooperative import finish
 from governor.daemon.tracker import Tracker
-from governor.steps import finish
 from tests.unit.daemon.statuses import NOW, scope, statistics
 
 SCOPE = "outbound:github:get"

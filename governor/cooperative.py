@@ -1,4 +1,4 @@
-"""Work in small steps, between which the event loop serves others.
+"""Cooperative multitasking for long work on the event loop: small steps, between which other tasks run.
 
 The work is an iterator: None after each step, and in the end the result. It runs on the event loop and not in a thread, since a
 thread that computes keeps the interpreter for 5 ms at a time, and every call of the loop would wait for that long.
@@ -28,8 +28,8 @@ async def take_turns(steps: Iterator[T | None]) -> T:
     return result
 
 
-def parts(items: Iterable[T], size: int | None = None) -> Iterator[list[T]]:
+def batched(items: Iterable[T], size: int | None = None) -> Iterator[list[T]]:
     """The items of one step after the other: `MAX_IN_STEP`, or as many as the size says."""
     rest = iter(items)
-    while part := list(islice(rest, size or MAX_IN_STEP)):
-        yield part
+    while batch := list(islice(rest, size or MAX_IN_STEP)):
+        yield batch
