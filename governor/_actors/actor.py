@@ -35,8 +35,8 @@ from governor.policies.degraded import DegradedPolicy
 from governor.policies.gcra import TokenBucketPolicy
 from governor.policies.loops import Loops
 from governor.policies.pipeline import Pipeline
+from governor.policies.queue_forecast import earliest_behind
 from governor.policies.retry import Retry
-from governor.policies.turn import turn
 from governor.statistics import CounterRecord
 
 #: What a plain ask that does not wait comes to, when it needs a closer look.
@@ -251,7 +251,7 @@ class ScopeActor(Stepped):
     def _preview(self, now: Instant) -> Denied | None:
         if self._steps is not None:
             return self._steps.logic.preview(now)
-        verdict = turn(self.ledger.pipeline, now, PLAIN, NO_WAITERS)
+        verdict = earliest_behind(self.ledger.pipeline, now, PLAIN, NO_WAITERS)
         return None if verdict.when <= now else denial_of(self.scope, now, verdict)
 
     def __repr__(self) -> str:

@@ -16,8 +16,8 @@ from governor._actors.permit import Permit
 from governor._units import Instant
 from governor.messages import Acquire, Denied
 from governor.policies.contract import PLAIN, Request
+from governor.policies.queue_forecast import Queue
 from governor.policies.service_order import Kind, ServiceOrder
-from governor.policies.turn import Queue
 
 #: The longest queue of calls with different costs that is sorted to find what goes before a newcomer: milliseconds of work.
 MAX_SORTED: Final = 4096

@@ -31,8 +31,8 @@ from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.mark import Mark
 from governor.policies.pipeline import Pipeline
+from governor.policies.queue_forecast import earliest_behind
 from governor.policies.retry import Retry
-from governor.policies.turn import turn
 from governor.policies.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class ScopeLogic:
 
     def _turn(self, now: Instant, acquire: Acquire) -> Verdict:
         """When a newcomer is granted: after all waiters that go before it, even if those wait for something else."""
-        return turn(self.ledger.pipeline, now, acquire.request, self.queue.ahead_of(acquire), self.standing)
+        return earliest_behind(self.ledger.pipeline, now, acquire.request, self.queue.ahead_of(acquire), self.standing)
 
     def _pauses_all(self, now: Instant, request: Request, verdict: Verdict) -> bool:
         """Counts a denial that has no other reason than the global cap. True if degraded mode has begun with it."""

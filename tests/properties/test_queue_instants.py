@@ -15,7 +15,7 @@ import pytest
 from governor._actors.queue import Waiter, WaitQueue
 from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
 from governor.messages import Acquire
-from governor.policies import turn as turns
+from governor.policies import queue_forecast
 from governor.policies._sliding_log import SlidingLog
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.composition import compose
@@ -24,8 +24,8 @@ from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.gcra import TokenBucket
 from governor.policies.in_flight import InFlight
 from governor.policies.pipeline import Pipeline
+from governor.policies.queue_forecast import earliest_behind
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.turn import turn
 from governor.policies.windows.parameters import StrictWindow
 
 EVENTS: Final = int(os.environ.get("GOVERNOR_QUEUE_EVENTS", "10000"))
@@ -268,7 +268,7 @@ def newcomers(case: Case, most: int, *, plain: bool) -> Iterator[tuple[int, int,
             ]
             continue
         due = serve(models, due, request)
-        verdict = turn(case.pipeline, now, request, case.queue)
+        verdict = earliest_behind(case.pipeline, now, request, case.queue)
         yield verdict.when, due, verdict.sooner
         if due == AFTER_OUTCOME:
             return
@@ -294,7 +294,7 @@ def test_a_newcomer_learns_exactly_the_instant_at_which_it_will_be_granted(plain
 @pytest.mark.promise("R04", "R10")
 @pytest.mark.parametrize("plain", [False, True], ids=["mixed costs", "plain"])
 def test_behind_more_than_is_stepped_through_it_is_never_told_too_early(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "MAX_FORECAST", 0)
+    monkeypatch.setattr(queue_forecast, "MAX_FORECAST", 0)
     random, seen, early = Random(9), 0, list[tuple[object, ...]]()
     for case in cases(random):
         for told, due, _ in newcomers(case, random.choice([3, 10, 40, 200]), plain=plain):

@@ -1,16 +1,17 @@
-"""The turn of a newcomer: the instant at which a request that joins the end of a queue is granted.
+"""Queue forecast: the instant at which a request that joins the end of a queue is granted.
 
-A queue is served in order, each request at the earliest instant at which all policies of its scope grant it. `turn` computes
-the instant exactly, provided that no waiter leaves, no other scope spends from the global cap meanwhile, and no outcome changes
-anything. Calls in flight in a strict window are assumed to end now, and later calls as soon as they are granted.
+A queue is served in order, each request at the earliest instant at which all policies of its scope grant it. The forecast is
+exact, provided that no waiter leaves, no other scope spends from the global cap meanwhile, and no outcome changes anything.
+Calls in flight in a strict window are assumed to end now, and later calls as soon as they are granted.
 
 Of limits that several scopes share, the calls count that wait in the scopes of its queue. They are assumed to wait for nothing
 of their own scope, and scopes that do so to go on waiting.
 
 - Plain requests that wait for one policy only: that policy computes the instant from their number.
 - Other queues of at most `MAX_FORECAST` requests: copies of the policies simulate the queue, request by request.
-- Longer queues: a bound, never too early. At every instant before its turn a newcomer waits for some policy, so it waits at
-  most for the sum of the longest holds of all policies. The bound is late where policies hold up the same requests in turns.
+- Longer queues: a bound, never too early. Until it is granted, a new request waits for some policy at every instant, so it
+  waits at most for the sum of the longest holds of all policies. The bound is late where policies hold up the same requests in
+  turns.
   Behind a window of more than 4,096 units it is late by at most one slot for each window, and behind a bucket of more than one
   unit in a microsecond by at most one microsecond for each request.
 """
@@ -39,7 +40,7 @@ _ARRIVAL: Final = itemgetter(0)
 
 
 class Queue(Protocol):
-    """The queue of waiters, as `turn` needs it."""
+    """The queue of waiters, as `earliest_behind` needs it."""
 
     def __len__(self) -> int: ...
 
@@ -57,12 +58,14 @@ class Queue(Protocol):
         """An upper bound of the largest request, for each unit."""
 
 
-def turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue, scope: WaitingScope | None = None) -> Verdict:
+def earliest_behind(
+    pipeline: Pipeline, now: Instant, request: Request, queue: Queue, scope: WaitingScope | None = None
+) -> Verdict:
     """When a request is granted that joins the end of the queue, and which policy is the last to hold it up.
 
     `scope` is the one whose queue it is, as it stands in the queues of shared limits.
     """
-    alone = _turn(pipeline, now, request, queue)
+    alone = _in_own_queue(pipeline, now, request, queue)
     needed = [share for share in pipeline.shares if share.queue.ready and share.amount(request)]
     if not needed or alone.when == NEVER:
         return alone
@@ -73,7 +76,7 @@ def turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue, scope
         among = _forecast(pipeline, now, _in_order(pipeline, request, queue, scope, others))
     else:
         among = _behind_all(pipeline, now, request, queue, scope, needed)
-    # Those before have not been served yet, so that it is never its turn now.
+    # Those before have not been served yet, so that it is never granted now.
     when = max(among.when, alone.when, Instant(now + 1))
     by = alone.by if among.by is None or alone.when > among.when else among.by
     sooner = among.sooner or alone.sooner or when == AFTER_OUTCOME
@@ -83,7 +86,7 @@ def turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue, scope
 def _in_order(
     pipeline: Pipeline, request: Request, queue: Queue, scope: WaitingScope | None, others: Iterable[WaitingScope]
 ) -> Iterable[_Call]:
-    """All calls before a newcomer, and the newcomer, in the order in which they are granted; None stands for its own scope.
+    """All calls before the new request, and that request, in the order of their grants; None stands for its own scope.
 
     A scope that stands in no queue of a shared limit waits for a limit of its own meanwhile.
     """
@@ -108,19 +111,19 @@ def _behind_all(
     return Verdict(when, by, sooner=when >= AFTER_OUTCOME, not_before=gate)
 
 
-def _turn(pipeline: Pipeline, now: Instant, request: Request, queue: Queue) -> Verdict:
+def _in_own_queue(pipeline: Pipeline, now: Instant, request: Request, queue: Queue) -> Verdict:
     own = pipeline.verdict(now, request)
     ahead = queue.ahead()
     if ahead is None or own.when == NEVER:
         return own
-    found = _turn_behind(pipeline, now, request, queue, ahead)
+    found = _behind_own(pipeline, now, request, queue, ahead)
     # How many of the waiters the ban guard holds up depends on answers, and is not foreseen; nor is when a record is durable.
     return own if own.by in (pipeline.guard, pipeline.mark) and own.when > found.when else found
 
 
-def _turn_behind(pipeline: Pipeline, now: Instant, request: Request, queue: Queue, ahead: Request) -> Verdict:
+def _behind_own(pipeline: Pipeline, now: Instant, request: Request, queue: Queue, ahead: Request) -> Verdict:
     if request is PLAIN and queue.plain:
-        exact = _turn_of_plain(pipeline, now, ahead)
+        exact = _behind_plain(pipeline, now, ahead)
         if exact is not None:
             return exact
     # A breaker late in its ramp has too many calls in flight to copy.
@@ -129,13 +132,13 @@ def _turn_behind(pipeline: Pipeline, now: Instant, request: Request, queue: Queu
     return _bound(pipeline, now, _sum(ahead, request), _most(queue.largest(), request), len(queue))
 
 
-def _turn_of_plain(pipeline: Pipeline, now: Instant, ahead: Request) -> Verdict | None:
-    """The turn behind plain requests if at most one policy holds them up; else None."""
+def _behind_plain(pipeline: Pipeline, now: Instant, ahead: Request) -> Verdict | None:
+    """The verdict behind plain requests if at most one policy holds them up; else None."""
     if not pipeline.breaker.unrestricted:
         return None
     gate, by = _gate(pipeline, now)
-    turns = [(policy, policy.earliest(gate, PLAIN, ahead)) for policy in pipeline.spending]
-    holding = [(policy, when) for policy, when in turns if when > gate]
+    dues = [(policy, policy.earliest(gate, PLAIN, ahead)) for policy in pipeline.spending]
+    holding = [(policy, when) for policy, when in dues if when > gate]
     if len(holding) > 1:
         holding = [(policy, when) for policy, when in holding if not _is_outpaced(pipeline, policy, gate, PLAIN)]
     match holding:
@@ -152,7 +155,7 @@ def _turn_of_plain(pipeline: Pipeline, now: Instant, ahead: Request) -> Verdict 
 
 
 def _forecast(pipeline: Pipeline, now: Instant, calls: Iterable[_Call]) -> Verdict:
-    """The turn of the last call, from copies of the policies that grant all of them in order.
+    """The verdict for the last call, from copies of the policies that grant all of them in order.
 
     Calls of other scopes take what the scopes share: of the shared limits, and of the cap.
     """

@@ -1,4 +1,4 @@
-"""The turn of a newcomer: examples in which several policies, or several costs, hold up a queue."""
+"""Queue forecast: examples in which several policies, or several costs, hold up a queue."""
 
 import pytest
 
@@ -11,8 +11,8 @@ from governor.policies.composition import compose
 from governor.policies.contract import PLAIN, Request, Result
 from governor.policies.degraded import Degraded, DegradedPolicy
 from governor.policies.pipeline import Pipeline
+from governor.policies.queue_forecast import MAX_FORECAST, earliest_behind
 from governor.policies.request_cap import RequestCap, RequestCapPolicy
-from governor.policies.turn import MAX_FORECAST, turn
 from governor.policies.verdict import Verdict
 
 pytestmark = pytest.mark.promise("R04", "R10")
@@ -50,7 +50,7 @@ def test_a_request_too_large_to_go_before_what_is_ahead_of_it_holds_up_those_beh
     call(subject, T0)
 
     assert [at(15), at(30), at(30)] == [
-        turn(subject, T0, request, queue).when
+        earliest_behind(subject, T0, request, queue).when
         for request, queue in ((Request(4), queue_of()), (PLAIN, queue_of(Request(4))), (PLAIN, queue_of(Request(4), PLAIN)))
     ]
 
@@ -62,7 +62,7 @@ def test_two_limits_that_hold_up_a_queue_in_turns_take_longer_than_each_alone() 
 
     # Ten from 100 s on, second by second, and the next ten a window after those.
     assert [at(100), at(109), at(200), at(209), at(300)] == [
-        turn(subject, at(50), PLAIN, queue_of(*[PLAIN] * ahead)).when for ahead in (0, 9, 10, 19, 20)
+        earliest_behind(subject, at(50), PLAIN, queue_of(*[PLAIN] * ahead)).when for ahead in (0, 9, 10, 19, 20)
     ]
 
 
@@ -70,14 +70,16 @@ def test_a_bucket_is_spent_only_once_an_open_breaker_lets_anything_through() -> 
     subject = pipeline("1/s burst 1", breaker=Breaker(failures=1, probes=5))
     call(subject, T0, result=Result.FAILURE)
 
-    assert [at(60), at(61), at(64)] == [turn(subject, T0, PLAIN, queue_of(*[PLAIN] * ahead)).when for ahead in (0, 1, 4)]
+    assert [at(60), at(61), at(64)] == [
+        earliest_behind(subject, T0, PLAIN, queue_of(*[PLAIN] * ahead)).when for ahead in (0, 1, 4)
+    ]
 
 
 def test_behind_the_probes_a_newcomer_hangs_on_an_outcome_that_cannot_come_before_them() -> None:
     subject = pipeline("1/s burst 1", breaker=Breaker(failures=1, probes=3))
     call(subject, T0, result=Result.FAILURE)
 
-    verdict = turn(subject, T0, PLAIN, queue_of(*[PLAIN] * 3))
+    verdict = earliest_behind(subject, T0, PLAIN, queue_of(*[PLAIN] * 3))
 
     # The third probe goes at 62 s, and the bucket has the next token at 63 s. If no outcome comes at all, the first probe is
     # given up a minute after it went.
@@ -91,7 +93,7 @@ def test_in_a_pause_a_newcomer_that_will_wait_for_an_outcome_gets_the_end_of_the
 
     for queue in (queue_of(), queue_of(PLAIN), queue_of(Request(1, {"tokens": 3}))):
         assert (AFTER_OUTCOME, True, at(60)) == (
-            (verdict := turn(subject, T0, PLAIN, queue)).when,
+            (verdict := earliest_behind(subject, T0, PLAIN, queue)).when,
             verdict.sooner,
             verdict.not_before,
         )
@@ -101,8 +103,8 @@ def test_what_can_never_be_granted_is_denied_beside_any_queue_and_holds_up_none_
     subject = pipeline("4 per 15s strict")
     call(subject, T0, Request(4))
 
-    assert NEVER == turn(subject, T0, Request(5), queue_of(Request(2))).when
-    assert at(15) == turn(subject, T0, PLAIN, queue_of(Request(5), Request(2))).when
+    assert NEVER == earliest_behind(subject, T0, Request(5), queue_of(Request(2))).when
+    assert at(15) == earliest_behind(subject, T0, PLAIN, queue_of(Request(5), Request(2))).when
 
 
 @pytest.mark.parametrize(("asked_at", "expected"), [(2, (15, 17, 17, 30)), (5, (15, 18, 18, 30))])
@@ -114,7 +116,7 @@ def test_calls_on_the_way_in_a_strict_window_are_taken_to_arrive_now_or_have_arr
     subject.commit(at(1), Request(3))
 
     assert list(map(at, expected)) == [
-        turn(subject, at(asked_at), request, queue).when
+        earliest_behind(subject, at(asked_at), request, queue).when
         for request, queue in (
             (PLAIN, queue_of()),
             (Request(3), queue_of(PLAIN)),
@@ -137,13 +139,16 @@ def test_behind_a_hundred_thousand_plain_requests_nothing_is_stepped_through(mon
 
     # The cap has about 700 of its 1,000 places taken, and never fills up at this pace.
     assert 690 < subject.cap.used(now)
-    assert at(120 + 10_000.1) == turn(subject, now, PLAIN, queue).when
+    assert at(120 + 10_000.1) == earliest_behind(subject, now, PLAIN, queue).when
 
 
 def test_behind_more_than_is_stepped_through_the_bound_is_not_too_early_and_not_far_off() -> None:
     subject = pipeline("100 per minute strict", "1000 tokens/s burst 1000")
     costs = [Request(1, {"tokens": 100 * (number % 7)}) for number in range(MAX_FORECAST + 1)]
-    before, behind = turn(subject, T0, PLAIN, queue_of(*costs[:-1])).when, turn(subject, T0, PLAIN, queue_of(*costs)).when
+    before, behind = (
+        earliest_behind(subject, T0, PLAIN, queue_of(*costs[:-1])).when,
+        earliest_behind(subject, T0, PLAIN, queue_of(*costs)).when,
+    )
 
     assert at(67.4) == before
     # At most what the tokens take, and a window more.
@@ -154,5 +159,5 @@ def test_a_queue_whose_members_all_go_at_once_holds_none_up() -> None:
     subject = pipeline("5 per minute strict")
     subject.degraded.enter(T0)
 
-    assert Verdict(Instant(T0 + MINUTE), subject.degraded) == turn(subject, T0, PLAIN, queue_of(*[PLAIN] * 4))
-    assert Verdict(Instant(T0 + MINUTE), subject.degraded) == turn(subject, T0, Request(2), queue_of(Request(2)))
+    assert Verdict(Instant(T0 + MINUTE), subject.degraded) == earliest_behind(subject, T0, PLAIN, queue_of(*[PLAIN] * 4))
+    assert Verdict(Instant(T0 + MINUTE), subject.degraded) == earliest_behind(subject, T0, Request(2), queue_of(Request(2)))
