@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import msgspec
 
-from governor_client._httpx_kit import Kit, same_origin, timeout_of
+from governor_client._httpx_library import HttpxLibrary, same_origin, timeout_of
 from governor_client._operation import Operation
 from governor_client._terms import Terms
 from governor_client._wait import WaitBudget
@@ -21,7 +21,7 @@ class Call(msgspec.Struct, eq=False):
     `build` makes the request, with the cookies of the moment.
     """
 
-    kit: Kit
+    library: HttpxLibrary
     terms: Terms
     build: "Callable[[], httpx2.Request]"
     #: The request that is sent next.
@@ -42,7 +42,7 @@ class Call(msgspec.Struct, eq=False):
     def operation(self) -> "Operation[httpx2.Response]":
         """The operation for the next request of this call, which is governed."""
         request, url = self.request, self.request.url
-        description = self.kit.request_of(
+        description = self.library.request_of(
             request, url.host, url.path, retry=self.retry, retry_answers=self.retry_answers, buffered=self.buffered
         )
         return Operation(self.terms, description, self._budget)
@@ -59,7 +59,7 @@ class Call(msgspec.Struct, eq=False):
         if request is None:
             return False
         if len(self.history) >= max_redirects:
-            raise self.kit.too_many_redirects("Exceeded maximum allowed redirects.", request=request)
+            raise self.library.too_many_redirects("Exceeded maximum allowed redirects.", request=request)
         # As the library does it, credentials stay with the origin, and with its upgrade to https.
         if not same_origin(self.request.url, request.url):
             self.auth = None

@@ -17,7 +17,7 @@ from governor_client._call import Call
 from governor_client._denials import as_error_of
 from governor_client._exchange import CLOSING, ago_on, arepeats, arun, go_on, repeats, run
 from governor_client._headers import CALLER
-from governor_client._httpx_kit import HttpxExchange, Kit
+from governor_client._httpx_library import HttpxExchange, HttpxLibrary
 from governor_client._observed import Observation
 from governor_client._operation import Operation
 from governor_client._options import CALLER_LABEL
@@ -27,7 +27,7 @@ from governor_client._terms import Terms, Within
 if TYPE_CHECKING:
     import httpx2
 
-    from governor_client._httpx_kit import Reporting
+    from governor_client._httpx_library import Reporting
 
 #: Makes the call of a request: that of a plain request needs none while nothing goes wrong.
 Begin = Callable[["httpx2.Request"], Call]
@@ -41,12 +41,14 @@ def send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
     return _followed(call, client, _send(call, client))
 
 
-def send_direct(kit: Kit, terms: Terms, client: "httpx2.Client", request: "httpx2.Request", begin: Begin) -> "httpx2.Response":
+def send_direct(
+    library: HttpxLibrary, terms: Terms, client: "httpx2.Client", request: "httpx2.Request", begin: Begin
+) -> "httpx2.Response":
     """Makes a buffered call whose requests nothing comes between: no authentication, and no event hooks of the program.
 
     A plain request with a permit at hand is sent directly: see `Terms.take`.
     """
-    permit = kit.take(terms, request) if _current.get() is None else None
+    permit = library.take(terms, request) if _current.get() is None else None
     if permit is None:
         return send(begin(request), client)
     try:
@@ -57,14 +59,14 @@ def send_direct(kit: Kit, terms: Terms, client: "httpx2.Client", request: "httpx
             response = client.send(request, stream=True, follow_redirects=False)
     except PermitDenied as denial:
         Attempt(permit).unused()
-        raise as_error_of(kit.transport_error, denial, _request=request) from None
+        raise as_error_of(library.transport_error, denial, _request=request) from None
     except BaseException as error:
         answer = _again(begin(request), client, Attempt(permit), error)
         if answer is None:
             raise
         return answer
     status = response.status_code
-    if response.next_request is not None or not kit.passes(terms, permit, request, response):
+    if response.next_request is not None or not library.passes(terms, permit, request, response):
         return _go_on(begin(request), client, Attempt(permit), response)
     try:
         response.read()
@@ -81,15 +83,17 @@ def send_direct(kit: Kit, terms: Terms, client: "httpx2.Client", request: "httpx
 def _again(call: Call, client: "httpx2.Client", attempt: Attempt, error: BaseException) -> "httpx2.Response | None":
     """The answer to a plain request that is sent again after an error; None if it is not, for the caller to raise the error."""
     operation = call.operation()
-    exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
+    exchange = _Exchange(library=call.library, request=call.request, call=call, operation=operation, client=client)
     return _followed(call, client, run(operation, exchange)) if repeats(operation, exchange, error, attempt) else None
 
 
 def _go_on(call: Call, client: "httpx2.Client", attempt: Attempt, response: "httpx2.Response") -> "httpx2.Response":
     """The answer to a plain request whose first answer says more than most."""
     operation = call.operation()
-    exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client, attempt=attempt)
-    exchange.begun(response, call.kit.reporting)
+    exchange = _Exchange(
+        library=call.library, request=call.request, call=call, operation=operation, client=client, attempt=attempt
+    )
+    exchange.begun(response, call.library.reporting)
     return _followed(call, client, go_on(operation, exchange, attempt, response))
 
 
@@ -109,7 +113,7 @@ def _followed(call: Call, client: "httpx2.Client", response: "httpx2.Response") 
 def _send(call: Call, client: "httpx2.Client") -> "httpx2.Response":
     """Makes the next request of the call."""
     operation = call.begin()
-    exchange = _Exchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
+    exchange = _Exchange(library=call.library, request=call.request, call=call, operation=operation, client=client)
     if operation is not None:
         return run(operation, exchange)
     response = exchange.send(None)
@@ -124,10 +128,10 @@ async def asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
 
 
 async def asend_direct(
-    kit: Kit, terms: Terms, client: "httpx2.AsyncClient", request: "httpx2.Request", begin: Begin
+    library: HttpxLibrary, terms: Terms, client: "httpx2.AsyncClient", request: "httpx2.Request", begin: Begin
 ) -> "httpx2.Response":
     """`send_direct` for a task."""
-    permit = kit.take(terms, request) if _current.get() is None else None
+    permit = library.take(terms, request) if _current.get() is None else None
     if permit is None:
         return await asend(begin(request), client)
     try:
@@ -138,14 +142,14 @@ async def asend_direct(
             response = await client.send(request, stream=True, follow_redirects=False)
     except PermitDenied as denial:
         Attempt(permit).unused()
-        raise as_error_of(kit.transport_error, denial, _request=request) from None
+        raise as_error_of(library.transport_error, denial, _request=request) from None
     except BaseException as error:
         answer = await _aagain(begin(request), client, Attempt(permit), error)
         if answer is None:
             raise
         return answer
     status = response.status_code
-    if response.next_request is not None or not kit.passes(terms, permit, request, response):
+    if response.next_request is not None or not library.passes(terms, permit, request, response):
         return await _ago_on(begin(request), client, Attempt(permit), response)
     try:
         await response.aread()
@@ -161,7 +165,7 @@ async def asend_direct(
 
 async def _aagain(call: Call, client: "httpx2.AsyncClient", attempt: Attempt, error: BaseException) -> "httpx2.Response | None":
     operation = call.operation()
-    exchange = _AsyncExchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
+    exchange = _AsyncExchange(library=call.library, request=call.request, call=call, operation=operation, client=client)
     if not await arepeats(operation, exchange, error, attempt):
         return None
     return await _afollowed(call, client, await arun(operation, exchange))
@@ -170,9 +174,9 @@ async def _aagain(call: Call, client: "httpx2.AsyncClient", attempt: Attempt, er
 async def _ago_on(call: Call, client: "httpx2.AsyncClient", attempt: Attempt, response: "httpx2.Response") -> "httpx2.Response":
     operation = call.operation()
     exchange = _AsyncExchange(
-        kit=call.kit, request=call.request, call=call, operation=operation, client=client, attempt=attempt
+        library=call.library, request=call.request, call=call, operation=operation, client=client, attempt=attempt
     )
-    exchange.begun(response, call.kit.areporting)
+    exchange.begun(response, call.library.areporting)
     return await _afollowed(call, client, await ago_on(operation, exchange, attempt, response))
 
 
@@ -190,7 +194,7 @@ async def _afollowed(call: Call, client: "httpx2.AsyncClient", response: "httpx2
 
 async def _asend(call: Call, client: "httpx2.AsyncClient") -> "httpx2.Response":
     operation = call.begin()
-    exchange = _AsyncExchange(kit=call.kit, request=call.request, call=call, operation=operation, client=client)
+    exchange = _AsyncExchange(library=call.library, request=call.request, call=call, operation=operation, client=client)
     if operation is not None:
         return await arun(operation, exchange)
     response = await exchange.send(None)
@@ -224,7 +228,7 @@ class _ClientExchange(HttpxExchange, kw_only=True):
 
     def take(self, request: "httpx2.Request") -> "Operation[httpx2.Response] | None":
         """Ties the unused permit to a request that leaves now. Returns the operation that must take another permit for it."""
-        self.body = None if isinstance(request.stream, self.kit.byte_stream) else self.kit.watch(request)
+        self.body = None if isinstance(request.stream, self.library.byte_stream) else self.library.watch(request)
         self.attempt = None
         # Authentication may ask other hosts, for a token for instance.
         if self.operation is None:
@@ -238,7 +242,7 @@ class _ClientExchange(HttpxExchange, kw_only=True):
         if self._unused is not None:
             return Fault(None, unused=True)  # Of authentication or an event hook, before the request was sent.
         answered = self.attempt is not None and self.attempt.status is not None
-        if answered and not isinstance(error, self.kit.transport_error):
+        if answered and not isinstance(error, self.library.transport_error):
             return Fault(None)  # Of an event hook of the program: the provider has answered.
         return super().fault(error)
 
@@ -354,7 +358,7 @@ def after_head(response: "httpx2.Response") -> None:
     """Event hook of a blocking client: lets the body of the answer report to the attempt."""
     exchange = _current.get()
     if exchange is not None:
-        exchange.begun(response, exchange.kit.reporting)
+        exchange.begun(response, exchange.library.reporting)
 
 
 async def abefore_request(request: "httpx2.Request") -> None:
@@ -370,4 +374,4 @@ async def aafter_head(response: "httpx2.Response") -> None:
     """Event hook of an async client: lets the body of the answer report to the attempt."""
     exchange = _current.get()
     if exchange is not None:
-        exchange.begun(response, exchange.kit.areporting)
+        exchange.begun(response, exchange.library.areporting)

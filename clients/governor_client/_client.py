@@ -14,9 +14,9 @@ from governor.instrumentation import Hook
 from governor.one_use import AsyncOneUse, OneUse
 from governor_client import _calls
 from governor_client._call import Call
-from governor_client._halves import AsyncHalf, Half
-from governor_client._httpx_kit import Kit, library_of
+from governor_client._httpx_library import HttpxLibrary, library_of
 from governor_client._keys import Key
+from governor_client._library_clients import AsyncClients, BlockingClient
 from governor_client._options import CallOptions, ClientOptions, request_options
 from governor_client._status_error import status_error
 from governor_client._terms import Terms
@@ -92,11 +92,11 @@ class TrafficControlledHttpClient:
         )
         given = {"transport": transport, "async_transport": async_transport, "timeout": timeout, **options}
         given |= {f"mounts[{pattern!r}]": mount for pattern, mount in {**(mounts or {}), **(async_mounts or {})}.items()}
-        self._kit = kit = _kit(library, given.values())
+        self._library = httpx_library = _httpx_library(library, given.values())
         for field, value in given.items():
-            kit.reject_foreign(field, value)
+            httpx_library.reject_foreign(field, value)
         if not options.keys() <= ClientOptions.__annotations__.keys():
-            kit.reject_unknown(options)
+            httpx_library.reject_unknown(options)
         self.provider = self._terms.provider
         self.base_url = str(base_url or "")
         self.timeout = timeout
@@ -108,7 +108,7 @@ class TrafficControlledHttpClient:
             "base_url": base_url or "",
             "timeout": timeout,
             "follow_redirects": follow_redirects,
-            "limits": kit.limits,
+            "limits": httpx_library.limits,
             **options,
         }
         blocking = {**settings, "transport": transport, "mounts": mounts, "event_hooks": _hooks(hooks)}
@@ -118,8 +118,8 @@ class TrafficControlledHttpClient:
             "mounts": async_mounts,
             "event_hooks": _async_hooks(hooks),
         }
-        self._blocking = Half(self.provider, partial(kit.client, **blocking))
-        self._async = AsyncHalf(self.provider, partial(kit.async_client, **asynchronous))
+        self._blocking = BlockingClient(self.provider, partial(httpx_library.client, **blocking))
+        self._async = AsyncClients(self.provider, partial(httpx_library.async_client, **asynchronous))
 
     # Blocking.
 
@@ -142,11 +142,11 @@ class TrafficControlledHttpClient:
         begin = partial(self._call, client, method, url, options)
         request = client.build_request(method, url, **(request_options(options) if options else {}))
         if self._is_direct and (not options or _is_direct(options)):
-            response = _calls.send_direct(self._kit, self._terms, client, request, begin)
+            response = _calls.send_direct(self._library, self._terms, client, request, begin)
         else:
             response = _calls.send(begin(request), client)
         if response.status_code >= 400 and _is_to_raise(response, options):
-            raise status_error(self._kit, self.provider, response)
+            raise status_error(self._library, self.provider, response)
         return response
 
     def get(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
@@ -182,9 +182,9 @@ class TrafficControlledHttpClient:
         response = _calls.send(self._call(client, method, url, options, request, buffered=False), client)
         try:
             if _is_to_raise(response, options):
-                with suppress(self._kit.http_error):
+                with suppress(self._library.http_error):
                     response.read()  # The error carries the body of the answer.
-                raise status_error(self._kit, self.provider, response)
+                raise status_error(self._library, self.provider, response)
             yield response
         finally:
             response.close()
@@ -212,11 +212,11 @@ class TrafficControlledHttpClient:
         begin = partial(self._call, client, method, url, options)
         request = client.build_request(method, url, **(request_options(options) if options else {}))
         if self._is_direct and (not options or _is_direct(options)):
-            response = await _calls.asend_direct(self._kit, self._terms, client, request, begin)
+            response = await _calls.asend_direct(self._library, self._terms, client, request, begin)
         else:
             response = await _calls.asend(begin(request), client)
         if response.status_code >= 400 and _is_to_raise(response, options):
-            raise status_error(self._kit, self.provider, response)
+            raise status_error(self._library, self.provider, response)
         return response
 
     async def aget(self, url: "httpx2.URL | str", **options: Unpack[CallOptions]) -> "httpx2.Response":
@@ -252,9 +252,9 @@ class TrafficControlledHttpClient:
         response = await _calls.asend(self._call(client, method, url, options, request, buffered=False), client)
         try:
             if _is_to_raise(response, options):
-                with suppress(self._kit.http_error):
+                with suppress(self._library.http_error):
                     await response.aread()  # The error carries the body of the answer.
-                raise status_error(self._kit, self.provider, response)
+                raise status_error(self._library, self.provider, response)
             yield response
         finally:
             await response.aclose()
@@ -271,14 +271,13 @@ class TrafficControlledHttpClient:
         *,
         buffered: bool = True,
     ) -> Call:
-        kit = self._kit
         call = Call(
-            kit,
+            self._library,
             self._terms,
             partial(client.build_request, method, url, **request_options(options)),
             request,
             options.get("follow_redirects", self._follow_redirects),
-            options.get("auth", kit.use_client_default),
+            options.get("auth", self._library.use_client_default),
             buffered,
             retry=not options.get("disable_retry", False),
             retry_answers=options.get("raise_for_status", True) or options.get("retry", False),
@@ -291,12 +290,12 @@ class TrafficControlledHttpClient:
         return f"<TrafficControlledHttpClient for {self.provider}, {self._blocking.state} and async {self._async.state}>"
 
 
-def _kit(library: ModuleType | None, given: "Collection[object]") -> Kit:
+def _httpx_library(library: ModuleType | None, given: "Collection[object]") -> HttpxLibrary:
     name = next(filter(None, map(library_of, given)), "httpx2") if library is None else library.__name__
     if name not in ("httpx", "httpx2"):
         raise ConfigError("library", library, "the module httpx2, or the module httpx")
     # Loaded here so that a program with one of the libraries does not load the other.
-    return cast("Kit", import_module(f"governor_client.{name}").KIT)
+    return cast("HttpxLibrary", import_module(f"governor_client.{name}").LIBRARY)
 
 
 def _hooks(hooks: "Mapping[str, list[EventHook]]") -> "dict[str, list[EventHook]]":

@@ -1,4 +1,4 @@
-"""The transports that the adapters for httpx2 and for httpx share, written with the types of httpx2: see `_httpx_kit`."""
+"""The transports that the adapters for httpx2 and for httpx share, written with the types of httpx2: see `_httpx_library`."""
 
 import sys
 import warnings
@@ -14,7 +14,7 @@ from governor_client._attempt import Attempt
 from governor_client._denials import OnRefusal
 from governor_client._exchange import ago_on, arepeats, arun, go_on, repeats, run
 from governor_client._hosts import TermsOf
-from governor_client._httpx_kit import LIBRARIES, OURS, PORTS, HttpxExchange, Kit, library_of
+from governor_client._httpx_library import LIBRARIES, OURS, PORTS, HttpxExchange, HttpxLibrary, library_of
 from governor_client._keys import Key
 from governor_client._operation import Operation
 from governor_client._options import BUDGET, BUFFERED, RETRY, WAIT
@@ -57,8 +57,8 @@ class _AnySending(HttpxExchange, kw_only=True):
                 self.show(response, attempt.observation)
             attempt.ended(whole=True)
         else:
-            reporting = self.kit.areporting if self.is_async else self.kit.reporting
-            response.stream = reporting(response.stream, attempt, self.kit.fault)
+            reporting = self.library.areporting if self.is_async else self.library.reporting
+            response.stream = reporting(response.stream, attempt, self.library.fault)
         return response
 
 
@@ -69,9 +69,9 @@ class _Sending(_AnySending, kw_only=True):
     inner: "httpx2.BaseTransport"
 
     def send(self, attempt: Attempt) -> "httpx2.Response":
-        if isinstance(self.request.stream, self.kit.byte_stream):
+        if isinstance(self.request.stream, self.library.byte_stream):
             return self.inner.handle_request(self.request)
-        self.body = self.kit.watch(self.request)
+        self.body = self.library.watch(self.request)
         try:
             return self.inner.handle_request(self.request)
         finally:
@@ -81,7 +81,7 @@ class _Sending(_AnySending, kw_only=True):
         if response.is_closed:
             return True  # In memory already, as the answers of `MockTransport` are.
         body = take_in(cast("httpx2.SyncByteStream", response.stream), most)
-        response.stream = self.kit.byte_stream(body or b"")
+        response.stream = self.library.byte_stream(body or b"")
         return body is not None
 
 
@@ -94,9 +94,9 @@ class _AsyncSending(_AnySending, kw_only=True):
     inner: "httpx2.AsyncBaseTransport"
 
     async def send(self, attempt: Attempt) -> "httpx2.Response":
-        if isinstance(self.request.stream, self.kit.byte_stream):
+        if isinstance(self.request.stream, self.library.byte_stream):
             return await self.inner.handle_async_request(self.request)
-        self.body = self.kit.watch(self.request)
+        self.body = self.library.watch(self.request)
         try:
             return await self.inner.handle_async_request(self.request)
         finally:
@@ -106,7 +106,7 @@ class _AsyncSending(_AnySending, kw_only=True):
         if response.is_closed:
             return True
         body = await async_take_in(cast("httpx2.AsyncByteStream", response.stream), most)
-        response.stream = self.kit.byte_stream(body or b"")
+        response.stream = self.library.byte_stream(body or b"")
         return body is not None
 
     async def close(self, response: "httpx2.Response") -> None:
@@ -116,7 +116,7 @@ class _AsyncSending(_AnySending, kw_only=True):
 class _AnyTransport(Generic[Inner]):
     """What the blocking and the async transport have in common."""
 
-    kit: ClassVar[Kit]
+    library: ClassVar[HttpxLibrary]
     _is_async: ClassVar[bool] = False
 
     #: A request with a body has one of these headers.
@@ -155,16 +155,16 @@ class _AnyTransport(Generic[Inner]):
             priority=priority,
             clock=clock,
         )
-        self.kit.reject_foreign("transport", transport)
+        self.library.reject_foreign("transport", transport)
         warn_of_bypass()
-        made = self.kit.async_transport if self._is_async else self.kit.transport
+        made = self.library.async_transport if self._is_async else self.library.transport
         self._inner = made() if transport is None else transport
 
     def _terms_of(self, request: "httpx2.Request") -> Terms | None:
         """The terms of this request; None if it is not governed."""
-        if not isinstance(request, self.kit.request):
+        if not isinstance(request, self.library.request):
             raise UsageError(
-                f"this transport is for {self.kit.name}, and the request comes from {library_of(request)}; "
+                f"this transport is for {self.library.name}, and the request comes from {library_of(request)}; "
                 f"use the one of governor_client.{library_of(request)}"
             )
         url, terms_of = request.url, self._terms
@@ -175,12 +175,12 @@ class _AnyTransport(Generic[Inner]):
     def _describe(self, request: "httpx2.Request") -> Request:
         """What the decisions need of a request."""
         url, extensions = request.url, request.extensions
-        if not isinstance(request.stream, self.kit.byte_stream) and not self._BODY.intersection(request.headers):
+        if not isinstance(request.stream, self.library.byte_stream) and not self._BODY.intersection(request.headers):
             # It has no body (RFC 9112, section 6.3), although a cache, for instance, has made an iterator of that.
-            request.stream = self.kit.byte_stream(b"")
+            request.stream = self.library.byte_stream(b"")
         if WAIT in extensions:
             check_wait(extensions[WAIT])
-        return self.kit.request_of(
+        return self.library.request_of(
             request,
             url.host,
             url.path,
@@ -231,7 +231,7 @@ class Transport(_AnyTransport[Inner]):
     def handle_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""
         terms = self._plain
-        permit = None if terms is None else self.kit.take(terms, request)
+        permit = None if terms is None else self.library.take(terms, request)
         if terms is None or permit is None:
             terms = self._terms_of(request)
             return self._inner.handle_request(request) if terms is None else run(*self._begin(terms, request))
@@ -246,14 +246,14 @@ class Transport(_AnyTransport[Inner]):
             if not repeats(*begun, error, Attempt(permit)):
                 raise
             return run(*begun)
-        if response.is_closed or not self.kit.passes(terms, permit, request, response):
+        if response.is_closed or not self.library.passes(terms, permit, request, response):
             return go_on(*self._begin(terms, request), Attempt(permit), response)
-        response.stream = self.kit.plain(response.stream, permit, response.status_code)
+        response.stream = self.library.plain(response.stream, permit, response.status_code)
         return response
 
     def _begin(self, terms: Terms, request: "httpx2.Request") -> "tuple[Operation[httpx2.Response], _Sending]":
         description = self._describe(request)
-        exchange = _Sending(kit=self.kit, request=request, terms=terms, inner=self._inner)
+        exchange = _Sending(library=self.library, request=request, terms=terms, inner=self._inner)
         return Operation(terms, description, exchange.budget), exchange
 
     def close(self) -> None:
@@ -286,7 +286,7 @@ class AsyncTransport(_AnyTransport[Inner]):
     async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Sends one request, with a permit for each attempt."""
         terms = self._plain
-        permit = None if terms is None else self.kit.take(terms, request)
+        permit = None if terms is None else self.library.take(terms, request)
         if terms is None or permit is None:
             terms = self._terms_of(request)
             return await (self._inner.handle_async_request(request) if terms is None else arun(*self._begin(terms, request)))
@@ -301,14 +301,14 @@ class AsyncTransport(_AnyTransport[Inner]):
             if not await arepeats(*begun, error, Attempt(permit)):
                 raise
             return await arun(*begun)
-        if response.is_closed or not self.kit.passes(terms, permit, request, response):
+        if response.is_closed or not self.library.passes(terms, permit, request, response):
             return await ago_on(*self._begin(terms, request), Attempt(permit), response)
-        response.stream = self.kit.aplain(response.stream, permit, response.status_code)
+        response.stream = self.library.aplain(response.stream, permit, response.status_code)
         return response
 
     def _begin(self, terms: Terms, request: "httpx2.Request") -> "tuple[Operation[httpx2.Response], _AsyncSending]":
         description = self._describe(request)
-        exchange = _AsyncSending(kit=self.kit, request=request, terms=terms, inner=self._inner)
+        exchange = _AsyncSending(library=self.library, request=request, terms=terms, inner=self._inner)
         return Operation(terms, description, exchange.budget), exchange
 
     async def aclose(self) -> None:

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Final, cast
 if TYPE_CHECKING:
     import httpx2
 
-    from governor_client._httpx_kit import Kit
+    from governor_client._httpx_library import HttpxLibrary
 
 #: The class for each library in use.
 _CLASSES: Final[dict[type[Exception], type[Exception]]] = {}
 
 
-def status_error(kit: "Kit", provider: str, response: "httpx2.Response") -> Exception:
+def status_error(library: "HttpxLibrary", provider: str, response: "httpx2.Response") -> Exception:
     """The error for an answer of 400 or more. That of the library has the whole URL, and path and query may be private."""
     request, status = response.request, response.status_code
     where = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
-    words = f"{provider}: {request.method} to {where} was answered {status} {kit.reason_phrase(status)}"
-    return _rebuild(kit.status_error, words.rstrip(), request, response)
+    words = f"{provider}: {request.method} to {where} was answered {status} {library.reason_phrase(status)}"
+    return _rebuild(library.status_error, words.rstrip(), request, response)
 
 
 def _picklable(library_error: type[Exception]) -> type[Exception]:

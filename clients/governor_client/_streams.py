@@ -1,7 +1,7 @@
 """Bodies of the httpx family: of answers, which report their outcome, and of requests, which tell whose error it was.
 
 An answer that is returned before it is complete is a stream that reports to its attempt when it ends, breaks off, or is closed,
-whichever comes first. The classes have no base in a library: `_httpx_kit` adds that of httpx2, or of httpx.
+whichever comes first. The classes have no base in a library: `_httpx_library` adds that of httpx2, or of httpx.
 """
 
 import math

@@ -6,7 +6,7 @@ httpx2 continues httpx; this is for programs and SDKs that have not moved. The e
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from governor import extras
-from governor_client._httpx_kit import Kit
+from governor_client._httpx_library import HttpxLibrary
 from governor_client._httpx_transports import AsyncTransport, Transport
 
 try:
@@ -14,14 +14,14 @@ try:
 except ModuleNotFoundError as error:
     raise extras.missing("httpx", error) from None
 
-KIT: Final = Kit(httpx)
+LIBRARY: Final = HttpxLibrary(httpx)
 
 
 @final
 class GovernedTransport(Transport[httpx.BaseTransport], httpx.BaseTransport):  # noqa: D101 - documented where it is written
     __doc__ = Transport.__doc__
 
-    kit: ClassVar[Kit] = KIT
+    library: ClassVar[HttpxLibrary] = LIBRARY
 
     if TYPE_CHECKING:
         # The body is written with the types of httpx2, which stand for those of httpx.
@@ -34,7 +34,7 @@ class GovernedTransport(Transport[httpx.BaseTransport], httpx.BaseTransport):  #
 class AsyncGovernedTransport(AsyncTransport[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport):  # noqa: D101 - as above
     __doc__ = AsyncTransport.__doc__
 
-    kit: ClassVar[Kit] = KIT
+    library: ClassVar[HttpxLibrary] = LIBRARY
 
     if TYPE_CHECKING:
 

@@ -1,7 +1,7 @@
 """The types of httpx2 or httpx, what is derived from them, and the base of the exchanges that use them.
 
 httpx2 continues httpx, and the parts that are used here are the same in both. So this package is written with the types of
-httpx2, which stand for those of either library; a `Kit` holds those of the one in use.
+httpx2, which stand for those of either library; an `HttpxLibrary` holds those of the one in use.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -56,74 +56,74 @@ OURS: Final = "_governor_client"
 
 
 @final
-class Kit:
+class HttpxLibrary:
     """The types of one library, httpx2 or httpx, and what is derived from them."""
 
-    def __init__(self, library: ModuleType) -> None:
-        self.name = library.__name__
-        self._library = library
-        self.transport_error: type[Exception] = library.TransportError
-        self.http_error: type[Exception] = library.HTTPError
-        self.use_client_default: object = library.USE_CLIENT_DEFAULT
-        self.status_error: type[Exception] = library.HTTPStatusError
-        self.too_many_redirects: Callable[..., Exception] = library.TooManyRedirects
-        self.request: type = library.Request
-        self.response: Callable[..., httpx2.Response] = library.Response
-        self.byte_stream: type = library.ByteStream
-        self.reporting = cast("Reporting", _derived(ReportingStream, library.SyncByteStream))
-        self.areporting = cast("Reporting", _derived(AsyncReportingStream, library.AsyncByteStream))
-        self.plain = cast("Plain", _derived(PlainStream, library.SyncByteStream))
-        self.aplain = cast("Plain", _derived(AsyncPlainStream, library.AsyncByteStream))
-        self._stream_kinds = (library.SyncByteStream, library.AsyncByteStream)
+    def __init__(self, module: ModuleType) -> None:
+        self.name = module.__name__
+        self._module = module
+        self.transport_error: type[Exception] = module.TransportError
+        self.http_error: type[Exception] = module.HTTPError
+        self.use_client_default: object = module.USE_CLIENT_DEFAULT
+        self.status_error: type[Exception] = module.HTTPStatusError
+        self.too_many_redirects: Callable[..., Exception] = module.TooManyRedirects
+        self.request: type = module.Request
+        self.response: Callable[..., httpx2.Response] = module.Response
+        self.byte_stream: type = module.ByteStream
+        self.reporting = cast("Reporting", _derived(ReportingStream, module.SyncByteStream))
+        self.areporting = cast("Reporting", _derived(AsyncReportingStream, module.AsyncByteStream))
+        self.plain = cast("Plain", _derived(PlainStream, module.SyncByteStream))
+        self.aplain = cast("Plain", _derived(AsyncPlainStream, module.AsyncByteStream))
+        self._stream_kinds = (module.SyncByteStream, module.AsyncByteStream)
         #: By the kinds of streams that the body of a request is: a form with files is both.
         self._request_bodies = {
             kinds: _derived(RequestBody, *kinds)
             for kinds in ((), self._stream_kinds[:1], self._stream_kinds[1:], self._stream_kinds)
         }
         #: Whether headers and URLs have the private attributes that plain requests are known by, as in all versions so far.
-        self._is_known = hasattr(library.Headers(), "_list") and hasattr(library.URL(), "_uri_reference")
+        self._is_known = hasattr(module.Headers(), "_list") and hasattr(module.URL(), "_uri_reference")
         self._reading = Reading(query=_query, body=self._body, port=_port)
-        self._decoding_error: type[Exception] = library.DecodingError
+        self._decoding_error: type[Exception] = module.DecodingError
         self._faults: tuple[tuple[tuple[type[Exception], ...], Fault], ...] = (
-            ((library.PoolTimeout,), Fault(CallFailure.UNSENT, unused=True)),
-            ((library.UnsupportedProtocol,), Fault(None, unused=True)),
-            ((library.ConnectError, library.ConnectTimeout, library.ProxyError), Fault(CallFailure.UNSENT)),
-            ((library.TimeoutException,), Fault(CallFailure.TIMEOUT)),
-            ((library.NetworkError, library.RemoteProtocolError), Fault(CallFailure.BROKEN)),
+            ((module.PoolTimeout,), Fault(CallFailure.UNSENT, unused=True)),
+            ((module.UnsupportedProtocol,), Fault(None, unused=True)),
+            ((module.ConnectError, module.ConnectTimeout, module.ProxyError), Fault(CallFailure.UNSENT)),
+            ((module.TimeoutException,), Fault(CallFailure.TIMEOUT)),
+            ((module.NetworkError, module.RemoteProtocolError), Fault(CallFailure.BROKEN)),
         )
 
     @cached_property
     def limits(self) -> "httpx2.Limits":
         """The limits of a pool that does not become a second queue: the governor decides how many requests are sent."""
-        return cast("httpx2.Limits", self._library.Limits(max_connections=1000, max_keepalive_connections=100))
+        return cast("httpx2.Limits", self._module.Limits(max_connections=1000, max_keepalive_connections=100))
 
     def transport(self) -> "httpx2.BaseTransport":
         """The default transport of the library, with these limits."""
-        return cast("httpx2.BaseTransport", self._library.HTTPTransport(limits=self.limits))
+        return cast("httpx2.BaseTransport", self._module.HTTPTransport(limits=self.limits))
 
     def async_transport(self) -> "httpx2.AsyncBaseTransport":
         """`transport` for async code."""
-        return cast("httpx2.AsyncBaseTransport", self._library.AsyncHTTPTransport(limits=self.limits))
+        return cast("httpx2.AsyncBaseTransport", self._module.AsyncHTTPTransport(limits=self.limits))
 
     def client(self, **options: object) -> "httpx2.Client":
         """A client of the library, which `instrument` leaves alone."""
-        client = cast("httpx2.Client", self._library.Client(**options))
+        client = cast("httpx2.Client", self._module.Client(**options))
         vars(client)[OURS] = True
         return client
 
     def reject_unknown(self, options: "Mapping[str, object]") -> None:
         """Raises `TypeError` for arguments that a client of the library does not have: the client itself is made later."""
-        signature(self._library.Client).bind_partial(**options)
+        signature(self._module.Client).bind_partial(**options)
 
     def async_client(self, **options: object) -> "httpx2.AsyncClient":
         """An async client of the library, which `instrument` leaves alone."""
-        client = cast("httpx2.AsyncClient", self._library.AsyncClient(**options))
+        client = cast("httpx2.AsyncClient", self._module.AsyncClient(**options))
         vars(client)[OURS] = True
         return client
 
     def reason_phrase(self, status: int) -> str:
         """The reason phrase of a status; empty for an unknown one."""
-        return cast("str", self._library.codes.get_reason_phrase(status))
+        return cast("str", self._module.codes.get_reason_phrase(status))
 
     def fault(self, error: BaseException) -> Fault:
         """What an exception that a transport raises says about the request."""
@@ -263,7 +263,7 @@ def _derived(body: type, *bases: type) -> Callable[..., object]:
 class HttpxExchange(msgspec.Struct, eq=False, kw_only=True):
     """One request of an httpx library. The base of the exchanges of the transports and of the client."""
 
-    kit: Kit
+    library: HttpxLibrary
     request: "httpx2.Request"
     #: The body of the request while it is sent, if it is not in memory.
     body: RequestBody | None = None
@@ -274,11 +274,11 @@ class HttpxExchange(msgspec.Struct, eq=False, kw_only=True):
         return response.status_code, LazyHeaders(fields, [*zip(*fields, strict=True)][1] if fields else ())
 
     def fault(self, error: BaseException) -> Fault:
-        return Fault(None, ours=True) if self.body is not None and self.body.failed else self.kit.fault(error)
+        return Fault(None, ours=True) if self.body is not None and self.body.failed else self.library.fault(error)
 
     def show(self, response: "httpx2.Response", observation: Observation) -> None:
         stream = response.stream
-        if isinstance(stream, self.kit.byte_stream):
+        if isinstance(stream, self.library.byte_stream):
             observation.saw(b"".join(cast("Iterable[bytes]", stream)))
         else:
             observation.saw(response.content, decoded=True)
@@ -287,11 +287,11 @@ class HttpxExchange(msgspec.Struct, eq=False, kw_only=True):
         response.headers.update(DO_NOT_REPEAT)
 
     def answer(self, response: DeniedResponse) -> "httpx2.Response":
-        stream = self.kit.byte_stream(response.body)  # Not `content`, which the library would have read already.
-        return self.kit.response(response.status, headers=response.headers, stream=stream, request=self.request)
+        stream = self.library.byte_stream(response.body)  # Not `content`, which the library would have read already.
+        return self.library.response(response.status, headers=response.headers, stream=stream, request=self.request)
 
     def error(self, denial: PermitDenied) -> Exception:
-        return as_error_of(self.kit.transport_error, denial, _request=self.request)
+        return as_error_of(self.library.transport_error, denial, _request=self.request)
 
     def unwatch(self) -> None:
         """Restores the body of the request, unless it was replaced meanwhile."""

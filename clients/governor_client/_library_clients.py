@@ -40,7 +40,7 @@ class _Block:
 
 
 @final
-class Half:
+class BlockingClient:
     """The client for blocking calls: made for the first call, closed by the end of the block or by hand."""
 
     def __init__(self, provider: str, make: "Callable[[], httpx2.Client]") -> None:
@@ -78,7 +78,7 @@ class _Opened(NamedTuple):
 
 
 @final
-class AsyncHalf:
+class AsyncClients:
     """The clients for async calls: a connection can be used only in the event loop in which it was made.
 
     A program may have a loop for each thread, or one after the other, as with several calls of `asyncio.run`. The clients of
