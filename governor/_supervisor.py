@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from governor._actors.actor import ScopeActor
 from governor._actors.alarm import Alarms
-from governor._actors.building import Builder
+from governor._actors.builder import Builder
 from governor._actors.effects import BansMoved, BreakerMoved, CooldownMoved, Crashed, Effect, ProviderChanged, Signal
 from governor._actors.failures import Failures
 from governor._actors.loop_watch import LoopWatch

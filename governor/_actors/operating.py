@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final, final
 
 from governor._actors.actor import ScopeActor
-from governor._actors.building import Builder
+from governor._actors.builder import Builder
 from governor._actors.registry import Registry
 from governor._units import Duration, DurationLike, Instant
 from governor.clock import Clock

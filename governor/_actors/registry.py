@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 import anyio
 
 from governor._actors.actor import ScopeActor
-from governor._actors.building import MAX_KEPT, Builder
+from governor._actors.builder import MAX_KEPT, Builder
 from governor._actors.counters import Counters
 from governor._actors.set_aside import ScopeRecord, SetAside
 from governor._units import to_seconds

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, final
 
-from governor._actors.building import Builder
+from governor._actors.builder import Builder
 from governor._actors.ledger import Ledger
 from governor._actors.portal import Portal
 from governor._exports import Later

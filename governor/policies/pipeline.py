@@ -28,12 +28,12 @@ from governor.policies.breakers.states import BreakerStatus
 from governor.policies.budget import Budgets
 from governor.policies.contract import PLAIN, REQUESTS, Grant, Leasable, Limit, LimitPolicy, Policy, Request, Result
 from governor.policies.cooldown import NO_COOLDOWN, CooldownPolicy
+from governor.policies.copy_on_write import CopyOnWrite
 from governor.policies.degraded import DegradedPolicy
 from governor.policies.in_flight import InFlightPolicy
 from governor.policies.leasing import leases_elsewhere, leasing, places
 from governor.policies.limits import AWAITS_ANSWERS, NEEDS_OUTCOME, predecessors
 from governor.policies.mark import Mark, excess
-from governor.policies.own_parts import OwnParts
 from governor.policies.pipeline_state import NOTHING_DROPPED, PipelineState, born_first
 from governor.policies.request_cap import RequestCapPolicy
 from governor.policies.shared_limit import LimitQueue, Share, gates
@@ -47,7 +47,7 @@ PipelineSettings = tuple[Breaker, tuple[Limit, ...], bool, float, Arrivals]
 
 
 @stored_directly
-class Pipeline(OwnParts, eq=False, gc=False, kw_only=True):
+class Pipeline(CopyOnWrite, eq=False, gc=False, kw_only=True):
     """The policies of one scope, as `compose` and `alike` make them.
 
     All scopes share the cap and degraded mode, which does not pause an exempt scope; the scopes of a provider share `shared`,

@@ -12,7 +12,7 @@ import pytest
 from governor import Config, Denied, Governor, Permit
 from governor._actors import keeper
 from governor._actors.actor import ScopeActor
-from governor._actors.kept import KeptScopeActor
+from governor._actors.kept_actor import KeptScopeActor
 from governor._store.contract import Unwritable
 from governor._store.journal import digest, read_journal
 from governor._store.records import scope_key

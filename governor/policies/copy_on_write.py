@@ -1,4 +1,4 @@
-"""Parts of a pipeline that most scopes never change, so that one object serves all of them until a scope makes its own."""
+"""Copy on write: parts of a pipeline that most scopes never change. One object serves all, until a scope changes its own."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ else:
     server_limits = Later("governor.policies.learning.server_limits")
 
 
-class OwnParts(msgspec.Struct, eq=False, gc=False, kw_only=True):
+class CopyOnWrite(msgspec.Struct, eq=False, gc=False, kw_only=True):
     """The breaker of a scope, its own pause, and what its server has said about this scope alone."""
 
     #: What the scopes of the provider share.

@@ -1,4 +1,4 @@
-"""Building actors: their policies as the settings in force say, the policies of providers, and scopes that come back.
+"""Builder of actors: their policies as the settings in force say, the policies of providers, and scopes that come back.
 
 Bounds: a scope that was set aside goes through the latest `MAX_CHANGES` changes of settings, and sees none of the older ones.
 Of providers without a scope, those that have spent something are kept, up to `MAX_KEPT`; beyond, their last scopes stay.
@@ -320,7 +320,7 @@ class Builder:
 
 
 def _kept(keeper: "Keeper") -> Callable[..., ScopeActor]:
-    from governor._actors.kept import KeptScopeActor  # Loads the store, which few governors have.
+    from governor._actors.kept_actor import KeptScopeActor  # Loads the store, which few governors have.
 
     return partial(KeptScopeActor, keeper=keeper)
 
