@@ -10,7 +10,7 @@ from governor.hints.leaves import letters
 from governor.hints.patterns import has_one, pattern
 
 #: Each text about a ban has one of these words: to look for them takes a twentieth of the time.
-_WORDS: Final = ("ban", "block", "black", "denylist", "suspend", "abuse detection")
+_WORDS: Final = ("ban", "block", "black", "denylist", "suspend", "abuse detection", "temporarily forbidden")
 _STOPPED: Final = r"(?:banned|blocked|(?:black|deny)-?listed|suspended)"
 _SAID: Final = pattern(
     r"(?:\byou|\bips?|\bip address(?:es)?|\bclient|\bconsumer|\buser.?agent|\b(?:api|access).?key"
@@ -27,6 +27,7 @@ _SAID: Final = pattern(
     r"|(?:for|due to|because of|as a result of|after) (?:\w+ ){0,2}"
     r"(?:abus|exceed|excess|flood|too (?:many|frequent)|spam|violat|suspicious|rate|overus|making)"
     r"|because you (?:\w+ ){0,2}(?:over|abus|exceed|sen[dt]|ma[kd]e|violat))"
+    r"|temporarily forbidden (?:access|from)"
     r"|abuse detection mechanism|\bip (?:ban|block)\b|\A(?:you are |you're )?(?:temporarily |permanently )?banned[.!]?\Z"
 )
 _CODE: Final = pattern(

@@ -35,7 +35,7 @@ _PARTS: Final = (
     (
         "reset",
         pattern(
-            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?by|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|(?:next|until|remaining.{0,3}-ttl|expir(?:y|es)(?:-?time)?|renews?-?(?:at|in)?)(?:-?(?:ms|millis))?$"
+            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?by|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|time-?(?:left|remaining|to-?live)$|decay$|(?:next|until|remaining.{0,3}-ttl|expir(?:y|es)(?:-?time)?|renews?-?(?:at|in)?)(?:-?(?:ms|millis))?$"
         ),
     ),
     ("remaining", pattern(r"(?:remaining|remain$|left|available)")),
@@ -76,7 +76,7 @@ _RATIO: Final = pattern(r"(?:call-?limit|bucket-?level)$")
 #: Names of waits, which denials have.
 _WAIT: Final = pattern(
     r"retry-?(?:after|in\b|at\b)|rate-?limit-retry$|lock-?out(?:-?until|-?ends?)?$|(?:banned|blocked|locked)-?until$|rate-?limit-after$"
-    r"|(?:wait|delay|back-?off)(?:-?(?:time|sec|seconds|ms))?$"
+    r"|(?:wait|delay|back-?off)(?:-?(?:time|sec|seconds|ms))?$|limited-?(?:for|until)$|time-?left$"
 )
 _MILLISECONDS: Final = pattern(r"-?(?:ms|millis|milliseconds)$")
 #: Words in every name that says a part of a limit, or a wait; and those of which such a name has one of each kind.

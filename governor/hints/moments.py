@@ -1,4 +1,4 @@
-"""Moments that a text names without a span: midnight, tomorrow, the end of the hour, 22:30 UTC, and "a few minutes".
+"""Moments that a text names without a span: midnight, the end of the hour, 22:30 UTC, 8pm (Europe/Berlin), "a few minutes".
 
 Midnight is that of the zone that the text names, and of UTC without one. Whose day it is may be unknown then, so that the wait
 is an hour at least.
@@ -6,6 +6,7 @@ is an hour at least.
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from governor._units import DAY, HOUR, MINUTE, SECOND
@@ -13,7 +14,10 @@ from governor.hints.patterns import has_one, pattern
 from governor.hints.values import Clock, date
 
 #: Each text that names such a moment has one of these words: to look for them takes a twentieth of the time.
-_WORDS: Final = ("midnight", "tomorrow", "few ", "couple ", "several ", "some ", " of ", "utc", "gmt")
+_WORDS: Final = (
+    *("midnight", "tomorrow", "few ", "couple ", "several ", "some ", " of ", "utc", "gmt", "/"),
+    *("m pst", "m pdt", "m pt", "m est", "m edt", "m et", "m cet", "m cest", "m jst", "m kst"),
+)
 _DAYS: Final = pattern(
     r"(?:again|back|until|after|resets?|renew\w*|replenish\w*|restored|available|refresh\w*|tomorrow|continue|resumes?)\b[^.!?]{0,24}?"
     r"(?:(?:\btomorrow,? (?:at )?)?\bmidnight(?: tomorrow)?"
@@ -38,7 +42,8 @@ _MANY: Final = {"few": 3, "several": 3, "some": 3}
 _TIME: Final = pattern(
     r"(?:again|until|after|resets?|renew\w*|replenish\w*|available|refresh\w*|resumes?)\b[^.!?]{0,24}?[ (]"
     r"(?<![0-9] )(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9]))?)?"
-    r"(?: ?(?P<half>[ap])\.?m\.?)? ?\(?(?:utc|gmt)(?![+-])"
+    r"(?: ?(?P<half>[ap])\.?m\.?)?,? ?\(?"
+    r"(?P<zone>(?:utc|gmt)(?![+-])|[a-z]{2,12}/[a-z_]{2,24}(?:/[a-z_]{2,24})?|(?:p[sd]?t|e[sd]?t|ces?t|jst|kst)\b)"
 )
 _YEARLESS: Final = pattern(r"(?<![0-9-])([0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2}(?::[0-9]{2})?) ?(?:utc|gmt)")
 
@@ -79,5 +84,20 @@ def _from(found: re.Match[str], now: int) -> int:
     if found["half"]:
         hour = hour % 12 + (12 if found["half"] == "p" else 0)
     moment = hour * HOUR + int(found["minute"] or 0) * MINUTE + int(found["second"] or 0) * SECOND
-    wait = (moment - now) % DAY
+    zone = found["zone"]
+    offset = _offset(zone, now // HOUR) if "/" in zone else _OFFSETS[zone[0]] * HOUR
+    wait = -1 if offset is None else (moment - offset - now) % DAY
     return wait if hour < 24 and wait < DAY - MINUTE else -1
+
+
+@lru_cache(maxsize=64)
+def _offset(name: str, hour: int) -> int | None:
+    """The offset from UTC of a zone such as `america/new_york` in an hour since 1970; None for an unknown one."""
+    from zoneinfo import ZoneInfo  # Few answers name one.
+
+    try:
+        zone = ZoneInfo("/".join("_".join(map(str.capitalize, part.split("_"))) for part in name.split("/")))
+        found = datetime.fromtimestamp(hour * 3_600, zone).utcoffset()
+    except (ValueError, OSError, KeyError):  # `ZoneInfoNotFoundError` is a `KeyError`.
+        return None
+    return None if found is None else round(found.total_seconds()) * SECOND

@@ -99,8 +99,12 @@ def states(text: str) -> list[State]:
 
 @lru_cache(maxsize=256)
 def policies(text: str) -> dict[str, Policy]:
-    """The policies of RateLimit-Policy by the name of the limit. The field rarely changes, hence the cache."""
-    return {item.name: _policy(item.parameters) for item in items(text)}
+    """The policies of RateLimit-Policy by the name of the limit, or by its units if it has none, as in draft 07.
+
+    The field rarely changes, hence the cache.
+    """
+    found = [(item.name, _policy(item.parameters)) for item in items(text)]
+    return {name or str(policy.limit or ""): policy for name, policy in found}
 
 
 def _policy(parameters: dict[str, str]) -> Policy:

@@ -16,7 +16,6 @@ from governor.hints.body import Body, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import BAN_WAIT, MAX_HINT, Headers, Hint, Scope, Severity, agree
-from governor.hints.patterns import pattern
 from governor.hints.retry_after import ALWAYS_MEANT, denied_wait, longest_wait
 from governor.hints.values import (
     MAX_FIELD,
@@ -27,6 +26,7 @@ from governor.hints.values import (
     joined,
     least,
     listed,
+    policies_in,
     refilled_in,
     shortened,
     span,
@@ -198,7 +198,11 @@ class _Answer:
         if sources.interval is not None or (stated is not None and ";" in stated):
             window = self._window(reader, limit, stated)
         name = None if sources.name is None else get(sources.name)
-        return [self._state(sources.dimension, limit, remaining, reset, window, name, scope)]
+        found = [self._state(sources.dimension, limit, remaining, reset, window, name, scope)]
+        if stated is not None and ";" in stated:  # The limits beside the one of which it is known what remains.
+            others = [one for one in policies_in(stated, self._clock) if one[0] != limit]
+            found += [self._state(sources.dimension, quota, None, -1, span, None, scope) for quota, span in others]
+        return found
 
     def _calculated(
         self, sources: LimitSources, throttled: bool, limit: int | None, remaining: int | None, reset: int
@@ -234,15 +238,15 @@ class _Answer:
         reading = _reading_fields()
         none, said = reading.NO_POLICY, self._headers.get(field.policy)
         known = reading.policies(said[:_MAX_STATED]) if said is not None else {}
-        stated = [reading.State(name, None, "", none) for name in known] if text is None else reading.states(text)
+        stated = [] if text is None else reading.states(text)
         later = -1 if field.reset is None or text is None else self._latest(field.reset, SECOND)
-        found = []
+        found, left = [], dict(known)
         for name, remaining, until, own in stated:
-            policy = known.get(name)
-            if policy is None:
-                policy = (
-                    next(iter(known.values())) if len(known) == 1 and (not name or "" in known or len(stated) == 1) else none
-                )
+            policy = left.pop(key := name or str(own.limit or ""), None) or known.get(key)
+            if policy is None and len(known) == 1 and (not name or len(stated) == 1 or next(iter(known)).isdecimal()):
+                policy = next(iter(known.values()))
+                left.clear()
+            policy = policy or none
             limit, window, dimension = policy
             if own is not none:
                 limit = limit if own.limit is None else own.limit
@@ -253,6 +257,10 @@ class _Answer:
             reset = _span(until, self._clock) if isinstance(until, str) else until
             reset = max(reset, later) if later > 0 else reset
             found.append(self._state(dimension or "requests", limit, remaining, reset, window, name or None, scope))
+        for name, (limit, window, dimension) in left.items():
+            if limit is not None:
+                said = None if name.isdecimal() else name or None
+                found.append(self._state(dimension or "requests", limit, None, -1, window, said, scope))
         return found
 
     def _state(
@@ -291,9 +299,7 @@ class _Answer:
             return said
         if reader.window > 0 or stated is None or ";" not in stated:
             return reader.window
-        # An old draft of the IETF adds the policies to the limit: `100, 100;w=60`.
-        found = _OLD_POLICY.findall(stated, 0, MAX_FIELD)
-        return next((_span(window, self._clock) for quota, window in found if count(quota) == limit), -1)
+        return next((window for quota, window in policies_in(stated, self._clock) if quota == limit), -1)
 
     def _stated_wait(self, form: Form) -> int:
         """The longest wait that Retry-After, its relatives, and the dialect's values in bodies ask for; -1 if none does."""
@@ -371,7 +377,6 @@ _TOO_LARGE: Final = 413
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-error", "x-mashery-error-code")
 #: What Envoy adds to its denials, whose status can be set.
 _DENIED: Final = "x-envoy-ratelimited"
-_OLD_POLICY: Final = pattern(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
 
 
 @cache

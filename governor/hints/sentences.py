@@ -13,7 +13,8 @@ from governor.hints.values import Clock, span
 
 #: Sentences that say that calls come too fast.
 _SAID: Final = pattern(
-    r"too many (?!(?:pull|merge|friend|follow) )(?:(?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)|(?:\w+ )?request)\b"
+    r"too many (?!(?:pull|merge|friend|follow) )(?:(?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)|(?:\w+ )?request"
+    r"|(?:simultaneous|concurrent|parallel) \w+)\b"
     r"(?! in (?:\w+ )?(?:batch|bulk|single|one))(?![^.]{0,48} account (?:has been|is|was) locked)"
     r"|please wait (?:\w+ ){0,5}before (?:you |your )?(?:try|next|send)\w*|too many polls"
     r"|reached (?:its|the|their|your) (?:(?!pull|merge|friend)\w+ )?(?:rate|requests?|api|calls?|query|api usage) limit"
@@ -31,7 +32,7 @@ _SAID: Final = pattern(
     r"|(?:was|been|is|are|being) (?:throttled|rate[ -]limited)|\bthrottled:|\brate[ -]limited\b|qps exceeded"
     r"|(?:\A(?:the )?|[:.(] ?|max(?:imum)? |(?:request|call|api|query|access|sending|message)s? )rate exceeded"
     r"|only (?:one|[0-9]{1,6}) (?:\w+ ){0,2}(?:requests?|calls?) (?:\w+ ){0,8}(?:at a time|per (?:second|minute|hour|day))"
-    r"|(?:rate|request) threshold exceeded"
+    r"|(?:rate|request) threshold exceeded|(?:due to|by) (?:\w+ ){0,2}flow control\b"
     r"|(?:sen[dt]|sending|ma[kd]e|making) more than [0-9,]{1,9} (?:\w+ )?(?:requests|calls|queries) (?:per|in|within|an?) "
     r"|calls? (?:is |are )?limited|not permit further calls|reduce (?:your|the) request rate|please slow down"
     r"|banned until|banned for (?:flood|too many)|temporar(?:y|ily) (?:lockout|locked out|banned)"
@@ -45,20 +46,21 @@ _SAID: Final = pattern(
 #: Each of these sentences has one of these words: to look for them takes a twentieth of the time.
 _SAID_WORDS: Final = (
     *("limit", "exceed", "too many", "wait", "again", "thrott", "usage", "only", "more than", "further calls", "request rate"),
-    *("slow down", "ban", "temporar", "developer", " too ", "frequen", "too_many"),
+    *("slow down", "ban", "temporar", "developer", " too ", "frequen", "too_many", "flow control"),
 )
 #: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian; Polish,
 #: Dutch, Turkish, Ukrainian, Czech, Swedish, Indonesian, Vietnamese.
 _SAID_ELSEWHERE: Final = pattern(
     r"频繁|限流|每(?:秒|分钟|小时|天|日)\w{0,8}(?:最多|最大)\w{0,4}(?:访问|调用|请求)|超(?:过|出)\w{0,12}(?:请求|调用|访问)\w{0,2}次数|请求\w{0,6}暂时禁用"
     r"|(?:请求|调用|访问|并发|频率|次数|查询)(?!\w{0,8}(?:体|大小|长度|参数|文件|内容|数量|页))\w{0,16}(?:超过|超出|超限|上限|过快|过高)"
-    r"|요청이 (?:너무 )?많|초당 [^.]{0,12}초과|(?:요청|호출|처리) ?(?:횟수|한도|건수|수|량)[^.]{0,8}초과"
+    r"|요청이 (?:너무 )?많|초당 [^.]{0,12}초과|(?:요청|호출|처리) ?(?:거래 ?)?(?:횟수|한도|건수|개수|수|량)[^.]{0,8}초과"
     r"|(?:リクエスト|アクセス|呼び出し)(?!\w{0,8}(?:サイズ|ボディ|長))\w{0,12}(?:上限|超え|超過|多すぎ)|レート制限|短時間に\w{0,8}アクセス"
     r"|слишком (?:много запросов|част)|превыш\w{0,8} (?:\w+ ){0,3}(?:частот|запросов|обращений|вызовов)"
     r"|zu viele (?:anfragen|versuche|aufrufe)|(?:anfrage|abruf|aufruf)n?limit\w{0,2} (?:überschritten|erreicht)"
     r"|trop de (?:requêtes|demandes|tentatives|appels|sms|messages)"
     r"|demasiad[ao]s (?:solicitudes|peticiones|intentos|llamadas|consultas)"
-    r"|muitas (?:requisições|solicitações|tentativas|chamadas)"
+    r"|muitas (?:requisições|solicitações|tentativas|chamadas)|api bloquead"
+    r"|excedid\w (?:\w+ ){0,3}(?:acessos|requisições|chamadas)"
     r"|troppe richieste|troppi tentativi"
     r"|przekroczono (?:\w+ ){0,2}(?:limit|liczb)\w{0,2} [^.]{0,16}(?:żądań|zapytań|wywołań)"
     r"|zbyt (?:wiele|dużo) (?:żądań|zapytań|prób)"
@@ -70,12 +72,12 @@ _SAID_ELSEWHERE: Final = pattern(
 )
 #: Words of those that need no other letters than those of English.
 _SAID_WORDS_ELSEWHERE: Final = (
-    *("zu viele", "erreicht", "trop de ", "demasiad", "muitas", "tropp", "limite d"),
+    *("zu viele", "erreicht", "trop de ", "demasiad", "muitas", "bloquead", "excedid", "tropp", "limite d"),
     *("przekroczono", "zbyt wiele", "te veel", "terlalu banyak"),
 )
 #: Sentences that say that a number is used up: that of the calls of some time, unless a word near says another thing.
 _SPENT: Final = pattern(
-    r"quota (?:for (?:\w+ ){1,4}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
+    r"quota (?:for (?:[\w`']+ ){1,5}|limit )?(?:(?:has|have|was|is|been) ){0,2}(?:exceeded|exhausted|reached)"
     r"|exceed\w* (?:\w+ ){0,5}limit of [0-9][0-9,]{0,12} (?:\w+ ){0,2}(?:requests|calls|queries)"
     r"|(?:reached|hit) (?:the |your )?(?:hourly|daily|weekly|monthly) limit (?:of [0-9][0-9,]{0,12}|for|on) (?:\w+ ){0,2}"
     r"(?:requests|calls|queries)"
@@ -105,12 +107,12 @@ _SENTENCE: Final = pattern(
     r"(?:again|regain access|retry|availab(?:le|ility)|resets?|renewed|wait|banned|blocked|locked|throttled|suspended"
     r"|disabled|expires"
     r"|\(in|allowed (?:at|in|after|from)|try after|request (?:this |it )?after|access (?:\w+ ){0,2}after|replenished|timed out"
-    r"|will last|remaining (?:period|time)|the next)"
-    r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[=]"
+    r"|will (?:last|end)|ends at|remaining (?:period|time)|the next)"
+    r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[='\"]"
     r"(?:(?P<clock>(?:[0-9]{1,3}\.)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
     r"|(?P<date>[0-9]{4}-(?:[0-9]{2}|[a-z]{3})-[0-9]{2}(?:t| (?:at )?)[0-9:.]{5,18}(?:z| ?[+-][0-9]{2}:?[0-9]{2})?"
     r"|(?:[a-z]{3} [a-z]{3} [0-9]{1,2}|[0-9]{1,2} [a-z]{3}) [0-9]{4} [0-9:]{8}(?: (?:utc|gmt(?:[+-][0-9]{4})?))?)"
-    r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?\]?\s?(?:more )?"
+    r"|(?P<span>(?:[0-9]{1,9}(?:\.[0-9]{1,9})?['\"\]]?\s?(?:more )?"
     r"(?:milliseconds?|ms|[\u00b5\u03bcun]s|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)"
     r"(?![a-z])[ ,]{0,2}(?:and )?){1,4})"
     r"|(?:an?|one|(?:the )?next) (?P<one>second|minute|hour|day)(?![a-z])"
@@ -133,7 +135,7 @@ _WAIT_WORDS: Final = (
         "restored",
         "continue",
     ),
-    *("(in ", "allowed", "continue", "tomorrow", "back", "later", "try"),
+    *("(in ", "allowed", "continue", "tomorrow", "back", "later", "try", "will end", "ends at"),
 )
 #: A limit: "15 requests per second", "40 API calls / minute", "5 per 1 minute", "50/second".
 _LIMIT: Final = pattern(
@@ -167,7 +169,7 @@ _EPOCH_DIGITS: Final = 10
 #: Commas of numbers, `1,640 seconds`.
 _THOUSANDS: Final = pattern(r",(?<=[0-9],)(?=[0-9]{3}(?![0-9]))")
 _IS_SPAN: Final = pattern(r"(?:in|for)[ :~]+[0-9:.]+$")
-_PART: Final = pattern(r"([0-9]+(?:\.[0-9]+)?)\]?\s?(?:more )?(ms|milli|[\u00b5\u03bcun]s|[smhd])")
+_PART: Final = pattern(r"([0-9]+(?:\.[0-9]+)?)['\"\]]?\s?(?:more )?(ms|milli|[\u00b5\u03bcun]s|[smhd])")
 
 
 def says_rate_limited(text: str) -> bool:
@@ -175,6 +177,8 @@ def says_rate_limited(text: str) -> bool:
     if has_one(text, _SAID_WORDS) and _SAID.search(text) is not None:
         return True
     if (_is_elsewhere(text, _SAID_WORDS_ELSEWHERE) and _SAID_ELSEWHERE.search(text) is not None) or says_banned(text):
+        return True
+    if _wait_elsewhere(text) > 0:  # As "try again in 30 seconds" in English.
         return True
     spent = _SPENT.search(text) if has_one(text, _SPENT_WORDS) else None
     return spent is not None and _OTHER_THING.search(text, max(0, spent.start() - _NEAR), spent.end() + _NEAR) is None
@@ -211,7 +215,7 @@ def _spans_in(text: str, clock: Clock) -> int:
             # After other words than these it is the time of a day.
             wait = span(found["clock"], clock) or -1 if _IS_SPAN.search(found[0]) is not None else -1
         elif found["date"] is not None:
-            wait = span(found["date"].upper().replace(" AT ", " "), clock) or -1
+            wait = span(found["date"].rstrip(".").upper().replace(" AT ", " "), clock) or -1
         elif _MEANS_WAIT.search(found[0]) is not None or len(found["number"].partition(".")[0]) >= _EPOCH_DIGITS:
             wait = span(found["number"], clock) or -1
         else:

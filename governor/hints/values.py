@@ -59,6 +59,7 @@ _MONTHS: Final = {
 _SLASHED: Final = pattern(r"[0-9]{1,15}(?:/[0-9]{1,15}){1,7}")
 _PAIR: Final = pattern(r"([0-9]{1,15}):([0-9]{1,9})")
 #: What some servers write for several limits, `{"minute": 100, "day": 5000}`.
+_OLD_POLICY: Final = pattern(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
 _NAMED: Final = pattern(r"(?i)[\"'](second|minute|hour|day|month)(?:ly)?[\"']\s?:\s?[\"']?([0-9]{1,15})(?![0-9.])")
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "month": 2_592_000}
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -312,6 +313,12 @@ def joined(
         return []
     many = len(remaining)
     return list(zip(amounts or [None] * many, remaining, resets or [""] * many, spans or [-1] * many, strict=True))
+
+
+def policies_in(text: str, clock: Clock) -> list[tuple[int | None, int]]:
+    """The limits and their windows that an old draft of the IETF adds to a limit, `5, 60;w=60, 5;w=1`."""
+    found = _OLD_POLICY.findall(text, 0, MAX_FIELD)[:MAX_VALUES]
+    return [(count(quota), span(window, clock) or -1) for quota, window in found]
 
 
 def refilled_in(rate: str | None, missing: int) -> int:

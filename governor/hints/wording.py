@@ -52,13 +52,19 @@ _SIGNS: Final = frozenset(
         "retcode",
         "errno",
         "estado",
+        "returncode",
+        "resultcode",
+        "rspcd",
+        "codigoerro",
     }
 )
 _MESSAGES: Final = frozenset(
     {"msg", "message", "errmsg", "errormsg", "errormessage", "statusmsg", "statusmessage", "errordescription", "info", "reason"}
     | {"detail", "result", "description", "statusdescription", "submsg", "retmsg", "resmsg", "descripcion"}
+    | {"returnmsg", "returnmessage", "resultmsg", "resultmessage", "rspmsg"}
 )
-_ENVELOPES: Final = frozenset({"response", "status", "baseresp", "header", "meta", "error", "errorresponse"})
+_ENVELOPES: Final = frozenset({"response", "retorno", "status", "baseresp", "header", "meta", "error", "errorresponse"})
+_ERRORS: Final = frozenset({"error", "errors", "erro", "erros"})
 _FAILURES: Final = frozenset({"error", "fail", "failed", "failure", "nok", "false"})
 #: Values of an object that are looked at for one of them, and characters of a message that may be a code.
 _MAX_PARTS: Final = 32
@@ -85,6 +91,8 @@ _LIMIT_KEYS: Final = frozenset(
 _WINDOW_KEY: Final = pattern(
     r"(?:ratelimit)?(?:window|period|interval)(?:size|length)?(?:in)?(?P<unit>seconds?|secs?|ms|millis(?:econds)?|minutes?|mins?)$"
 )
+_PERIOD_KEYS: Final = frozenset({"period", "interval", "window", "per", "timeunit", "unit"})
+_PERIODS: Final = {"second": SECOND, "minute": MINUTE, "hour": 60 * MINUTE}
 #: The number from which on it is none of a limit, nor of its window.
 _MAX_NUMBER: Final = 10**9
 #: All of a limit, in percent.
@@ -116,7 +124,7 @@ def says_failed(document: object) -> bool:
 def _fails(named: Sequence[tuple[str, object]]) -> bool:
     failed, said = False, _is_429(named)
     for name, value in named:
-        if (name in ("error", "errors") or (len(named) == 1 and name.endswith("error"))) and says_throttled(leaves_of([value])):
+        if (name in _ERRORS or (len(named) == 1 and name.endswith("error"))) and says_throttled(leaves_of([value])):
             return True
         if name in _SIGNS or (name == "result" and type(value) is int):
             failed = failed or _is_failure(name, value)
@@ -246,9 +254,14 @@ def _has_units_left(of: Mapping[str, object]) -> bool:
 
 
 def _windows_in(of: Mapping[str, object]) -> list[Duration]:
-    """The windows that an object says in a number whose unit is in its key: `windowSeconds`."""
-    numbers = ((_unit_of_window(key), value) for key, value in islice(of.items(), _MAX_PARTS) if type(value) is int)
-    return [Duration(value * unit) for unit, value in numbers if unit is not None and 0 < value < _MAX_NUMBER]
+    """The windows that an object says: in a number whose unit is in its key, `windowSeconds`, or a word, `"period": "hour"`."""
+    parts = list(islice(of.items(), _MAX_PARTS))
+    numbers = ((_unit_of_window(key), value) for key, value in parts if type(value) is int)
+    words = (_PERIODS.get(value.lower()) for key, value in parts if isinstance(value, str) and letters(key) in _PERIOD_KEYS)
+    return [
+        *(Duration(value * unit) for unit, value in numbers if unit is not None and 0 < value < _MAX_NUMBER),
+        *(Duration(unit) for unit in words if unit is not None),
+    ]
 
 
 @lru_cache(maxsize=256)

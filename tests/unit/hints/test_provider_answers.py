@@ -258,6 +258,7 @@ def test_of_a_large_body_the_first_texts_are_read(first: bool, seconds: int) -> 
         ("You sent 20 requests in the last 60 seconds.", None, None),
         ("1.5 requests per second, 0 per second, 3/4/5 h", None, None),
         ({"limit": 10, "windowSeconds": 45}, 10, 45),
+        ({"limit": 3, "period": "second"}, 3, 1),
         ({"requestsPerPeriodAllowed": 10, "periodInMinutes": 2}, 10, 120),
         ({"limit": 10, "windowSeconds": -45, "window": 60, "periodInMinutes": True}, None, None),
         ({"limit": -5, "windowSeconds": 45}, None, None),
@@ -317,6 +318,22 @@ def test_a_denial_may_name_its_limit_and_the_window(
         ({"x-ratelimit-limit-15m": "9", "x-ratelimit-remaining-15m": "8"}, [(9, 8, None, 900)]),
         ({"ratelimit": '"api";r=8;t=9', "ratelimit-policy": '"fixed window";"api";q=50;w=300'}, [(50, 8, 9, 300)]),
         ({"req-limit-short": "Remaining: 8 Time until reset: 9"}, [(None, 8, 9, None)]),
+        (
+            {"x-ratelimit-limit": "5, 60;w=60, 5;w=1", "x-ratelimit-remaining": "4", "x-ratelimit-reset": "1"},
+            [(5, 4, 1, 1), (60, None, None, 60)],
+        ),
+        (
+            {"ratelimit": '"hour";r=8;t=9', "ratelimit-policy": '"burst";q=100;w=60, "hour";q=10;w=3600'},
+            [(10, 8, 9, 3_600), (100, None, None, 60)],
+        ),
+        (
+            {"ratelimit": "limit=10, remaining=8, reset=1", "ratelimit-policy": "10;w=1, 100;w=60"},
+            [(10, 8, 1, 1), (100, None, None, 60)],
+        ),
+        (
+            {"x-acme-ratelimit-remaining": "8", "x-acme-ratelimit-time-left": "9"},
+            [(None, 8, 9, None)],
+        ),
     ],
 )
 def test_what_is_used_and_what_windows_are_named_is_the_state_of_limits(
