@@ -115,16 +115,6 @@ def address(text: str) -> Address | None:
     return (found.ipv4_mapped if isinstance(found, IPv6Address) else None) or found
 
 
-def client_address(
-    peer: Address, trusted: Sequence[Network], forwarded_for: Sequence[bytes], forwarded: Sequence[bytes]
-) -> Address:
-    """The client of a request from `peer`, by `X-Forwarded-For`, or by `Forwarded` if the former names no client."""
-    if not is_trusted(peer, trusted):
-        return peer
-    nodes = entries(forwarded_for) if _has_nodes(entries, forwarded_for) else elements(forwarded)
-    return _follow(trusted, nodes)[0] or peer
-
-
 def is_trusted(address: Address, trusted: Iterable[Network]) -> bool:
     """Whether the address is in a trusted network."""
     return any(address in network for network in trusted)

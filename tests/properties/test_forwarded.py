@@ -5,18 +5,19 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from governor.asgi.forwarded import MAX_BYTES, Address, client_address, elements, entries
+from governor.asgi.forwarded import MAX_BYTES, Address, elements, entries
+from tests.support.forwarding import client_of
 
 pytestmark = pytest.mark.promise("R24")
 
-TRUSTED: Final = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+TRUSTED: Final = ("10.0.0.0/8", "fd00::/8")
 PEER: Final = ip_address("10.0.0.1")
 CLIENTS: Final = [ip_address("198.51.100.1"), ip_address("2001:db8::1")]
 PROXIES: Final = [ip_address("10.0.0.2"), ip_address("10.9.9.9"), ip_address("fd00::7")]
@@ -68,15 +69,15 @@ def test_nothing_in_front_of_what_the_proxies_append_counts(
 ) -> None:
     written = ", ".join(in_forwarded_for(address, port) for address in [client, *chain]).encode()
 
-    assert client == client_address(PEER, TRUSTED, [junk, written], [])
-    assert client == client_address(PEER, TRUSTED, [junk + b", " + written], [])
+    assert client == client_of(PEER, TRUSTED, [junk, written])
+    assert client == client_of(PEER, TRUSTED, [junk + b", " + written])
 
 
 @given(client=clients, chain=chains, port=ports, quoted=st.booleans())
 def test_the_standard_field_says_the_same(client: Address, chain: list[Address], port: str, *, quoted: bool) -> None:
     written = ", ".join(in_forwarded(address, port, quoted=quoted) for address in [client, *chain]).encode()
 
-    assert client == client_address(PEER, TRUSTED, [], [written])
+    assert client == client_of(PEER, TRUSTED, forwarded=[written])
 
 
 @given(client=clients, chain=chains, port=ports, quoted=st.booleans(), junk=junk)
@@ -85,13 +86,13 @@ def test_nothing_in_front_of_it_counts_either(
 ) -> None:
     written = ", ".join(in_forwarded(address, port, quoted=quoted) for address in [client, *chain]).encode()
 
-    assert client == client_address(PEER, TRUSTED, [], [junk + b", " + written])
-    assert client == client_address(PEER, TRUSTED, [], [junk, written])
+    assert client == client_of(PEER, TRUSTED, forwarded=[junk + b", " + written])
+    assert client == client_of(PEER, TRUSTED, forwarded=[junk, written])
 
 
 @given(st.lists(junk), st.lists(junk))
 def test_a_peer_that_is_not_trusted_is_the_client(forwarded_for: list[bytes], forwarded: list[bytes]) -> None:
-    assert CLIENTS[0] == client_address(CLIENTS[0], TRUSTED, forwarded_for, forwarded)
+    assert CLIENTS[0] == client_of(CLIENTS[0], TRUSTED, forwarded_for, forwarded)
 
 
 # Against naive readings, which take as long as they like.

@@ -77,7 +77,6 @@ BUCKET, PLACES = "bucket:get", "places:get"
 #: A leased permit knows its owner, which is of no use here.
 ANY_OWNER: Final[Any] = None
 WHO: Final = st.integers(0, 2)
-STOPS: Final = st.sampled_from([0, TTL * 9 // 10, TTL * 105 // 100, TTL + TTL // 10])
 SOME: Final = st.integers(1, 8)
 GAPS: Final = st.one_of(
     st.integers(0, 3),

@@ -85,7 +85,6 @@ class RateLimiter:
         self._at = now
         self._cubic = Cubic(0.0, now)
         self._clocker = RateClocker(now)
-        self._allowed = 0.0
 
     @property
     def measured(self) -> float:

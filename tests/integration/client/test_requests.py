@@ -31,8 +31,6 @@ HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf "
 HALF_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf \r\n"
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nwhole"
 
-Sessions = Callable[..., requests.Session]
-
 
 @pytest.fixture
 def session(background: Governor) -> Iterator[requests.Session]:

@@ -1,4 +1,4 @@
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 import pytest
 
@@ -8,12 +8,12 @@ from governor.asgi.forwarded import (
     MAX_PEERS,
     TrustedProxies,
     address,
-    client_address,
     elements,
     entries,
     network,
 )
 from governor.config import InboundSettings
+from tests.support.forwarding import client_of
 
 pytestmark = pytest.mark.promise("R24")
 
@@ -22,8 +22,7 @@ TRUSTED = ("10.0.0.0/8", "fd00::/8")
 
 def told(*, peer: str = "10.0.0.1", forwarded_for: tuple[bytes, ...] = (), forwarded: tuple[bytes, ...] = ()) -> str:
     """Who is found to be the client."""
-    networks = [ip_network(network) for network in TRUSTED]
-    return str(client_address(ip_address(peer), networks, forwarded_for, forwarded))
+    return str(client_of(ip_address(peer), TRUSTED, forwarded_for, forwarded))
 
 
 @pytest.mark.parametrize("peer", ["203.0.113.9", "2001:db8::9"])

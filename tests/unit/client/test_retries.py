@@ -48,7 +48,6 @@ async def test_after_the_last_attempt_its_error_is_raised(meet: "Meet") -> None:
 
 
 FAILED = CounterRecord(requests=3, failures=3, retries=2)
-FAILED_ONCE = CounterRecord(requests=1, failures=1)
 NEUTRAL = CounterRecord(requests=1, neutral=1)
 
 
