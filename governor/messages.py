@@ -39,7 +39,8 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
     `echoes` are the folded values of the request, which are folded in its answer as well. They last as long as the call.
     `waits`: whether the request asks the server to answer later, as a long poll does. `reads`: whether it only reads.
     `polls`: whether it waits for something to come or to become free, by its name. `pages`: whether it asks for
-    where a list goes on, so that only an answer with something in it tells about those of the same shape.
+    where a list goes on, so that only an answer with something in it tells about those of the same shape. `place`: where the
+    page begins, which is folded: all answers but pages past the end of the list are those of this place.
     """
 
     exact: bytes
@@ -49,6 +50,7 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
     reads: bool = False
     polls: bool = False
     pages: bool = False
+    place: bytes = b""
 
 
 class WatchedCall(msgspec.Struct):

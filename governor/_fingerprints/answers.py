@@ -15,7 +15,8 @@ _NAME_OF_MEMBER: Final = re.compile(rb'"([A-Za-z_]{2,40}+)":')
 _MEMBER: Final = rb'"%b":\s*(?:"[^"]*"|[0-9.e-]+)'
 #: The names of those that an answer says about itself: its identifier, its time, and what it used.
 _ABOUT_ITSELF: Final = re.compile(
-    rb"created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|traceparent|pid|avgLogprobs"
+    rb"created|created_at|system_fingerprint|obfuscation|signature|thoughtSignature|traceparent|pid|avgLogprobs|nonce"
+    rb"|tool_?(?:[cC]all|[uU]se)_?[iI]d|call_id"
     rb"|(?:prompt_)?eval_count|took(?:_ms|Ms)?"
     rb"|(?:[rR]equest|response|trace|ray|message|step|run|execution|invocation|event|log|query|correlation|span)_?[iI]d"
     rb"|(?:started|finished|ended|completed|checked|generated|served|executed|processed)_?[aA]t"
@@ -23,7 +24,7 @@ _ABOUT_ITSELF: Final = re.compile(
 )
 #: The words that begin an identifier of an answer, name a step, and name an object that says what was used.
 _IDENTIFIERS: Final = b"call chatcmpl cmpl fc gen msg req resp rs run toolu tooluse".split()
-_COUNTED: Final = b"step turn iteration".split()
+_COUNTED: Final = b"call step turn iteration".split()
 _USAGES: Final = b"usage token_usage usage_?[mM]etadata tokens _shards extensions throttleStatus rate_?[lL]imit".split()
 #: One list of words: each but the right one is passed over by its first letter.
 _USED: Final = re.compile(
@@ -34,6 +35,7 @@ _USED: Final = re.compile(
             *[rb'%b[ _-][0-9]{1,4}"' % word for word in _COUNTED],
             *[rb'%b":\s*\{(?:[^{}]|\{[^{}]*\})*\}' % word for word in _USAGES],
             rb'context":\s*\[[0-9, ]*\]',
+            rb'id":\s*"[^"]*"(?=,\s*"type":\s*"(?:function|tool_use)")',
         ]
     )
 )
@@ -53,6 +55,8 @@ _TOKEN: Final = re.compile(
     rb"""(?i)(?:csrf|xsrf|nonce|authenticity|viewstate)[^<>]{0,60}?(?:value|content)=["'][^"']*"""
     rb"""|nonce=["'][^"']*"""
 )
+#: What an envelope of SOAP says about itself.
+_ENVELOPE: Final = re.compile(rb"(?:MessageID|RelatesTo|Created|Expires)(?: [^<>]*)?>[^<]*")
 _MESSAGE_ID: Final = re.compile(rb'"<[^"<>\s]{8,200}@[^"<>\s]{1,200}>"')
 #: In text, how long something took, the address of an object, and the time to the second with its day.
 _IN_TEXT: Final = re.compile(
@@ -107,6 +111,10 @@ _ACKNOWLEDGED: Final = re.compile(
 )
 #: The longest answer to a call that waits for something, by which it is known that there is nothing yet, or that it goes on.
 _MAX_POLLED: Final = 256
+_AT_END: Final = re.compile(
+    rb'"(?:total[A-Za-z_]{0,12}|count)":\s*[1-9]|"has_?(?:[mM]ore|[nN]ext)[A-Za-z]{0,4}":\s*false'
+    rb'|"next[A-Za-z_]{0,12}":\s*(?:null|"")'
+)
 _LISTED: Final = re.compile(rb'\[\s*[{"]')
 #: What names the thing that an answer is about, in whole answers and beside an identifier.
 _RANDOM: Final = re.compile(
@@ -151,6 +159,11 @@ def fails(status: int | None, answer: bytes) -> bool:
 def lists(text: bytes) -> bool:
     """Whether an answer has a list with something in it."""
     return _LISTED.search(text) is not None
+
+
+def is_past_end(answer: bytes) -> bool:
+    """Whether an answer is an empty page, and says that nothing follows, or how much came before it."""
+    return answer.count(b"[]") > 0 and not lists(answer) and _AT_END.search(answer) is not None
 
 
 def gist(text: bytes) -> bytes:
@@ -199,6 +212,8 @@ def _without_values(text: bytes) -> bytes:
         text = _MESSAGE_ID.sub(b"#", text)
     if has(b"<"):
         text = _TOKEN.sub(b"#", text)
+    if has(b"nvelope"):
+        text = _ENVELOPE.sub(b"#", text)
     return _DIGITS.sub(rb"\1", text) if has(b".") else text
 
 

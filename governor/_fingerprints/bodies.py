@@ -33,7 +33,9 @@ def canonical(body: bytes) -> tuple[bytes, object]:
         body = _decompressed(body)
     if body[:2] == b"--":
         boundary = body[: body.find(b"\r\n")]
-        return body.replace(boundary, b"--") if len(boundary) > len(b"--") else body, None
+        if len(boundary) > len(b"--"):
+            body = body.replace(boundary, b"--").replace(b'"\r\n\r\n', b'"=')  # The name of a field beside its value.
+        return body, None
     if len(body) > MAX_BODY:
         return body, None
     if body[:1] not in (b"{", b"["):

@@ -15,6 +15,8 @@ from governor._fingerprints.volatile import (
     may_page,
     uncounted,
     without_alias,
+    without_event,
+    without_offset,
     without_random,
     without_session,
 )
@@ -75,10 +77,11 @@ class Fingerprints:
         told = prompts.folded(asked, text, document) if prompts.is_prompt(text) else text
         folded_head, told = without_session(head, told, found)
         pages = may_page(told) and CURSOR.search(told) is not None
-        folded = uncounted(_folded(told, found, pages=pages, reads=reads), found)
+        told, place = without_offset(_folded(told, found, pages=pages), found)
+        folded = uncounted(told, found)
         echoes = frozenset(value.strip(b"_.:+-") for value in found[:MAX_ECHOES])
         shape = self._digest(folded_head + folded) if folded != text or folded_head != head else exact
-        return Fingerprint(exact, shape, echoes, waits, reads, polls, pages)
+        return Fingerprint(exact, shape, echoes, waits, reads, polls, pages, place)
 
     def answer(self, status: int | None, body: bytes | None, fingerprint: Fingerprint | None = None) -> bytes:
         """The digest of an answer: equal for answers that say the same.
@@ -99,7 +102,8 @@ class Fingerprints:
 def _compared(status: int | None, body: bytes, fingerprint: Fingerprint | None) -> bytes:
     size = len(body) if len(body) > MAX_ANSWER else 0
     text = answers.compared(status, ends(body, MAX_ANSWER), fingerprint.echoes if fingerprint else frozenset())
-    return b"%d %d\n%b" % (status or 0, size, text)
+    place = fingerprint.place if fingerprint is not None and fingerprint.place and not answers.is_past_end(body) else b""
+    return b"%d %d %b\n%b" % (status or 0, size, place, text)
 
 
 def is_plain(text: bytes) -> bool:
@@ -111,14 +115,15 @@ def is_plain(text: bytes) -> bool:
     return not (searched or has(b"  ") or has(b' "') or has(b"\t") or has(b"\n") > 1 or prompts.is_prompt(text))
 
 
-def _folded(text: bytes, found: list[bytes], *, pages: bool, reads: bool) -> bytes:
+def _folded(text: bytes, found: list[bytes], *, pages: bool) -> bytes:
     """The text without what differs between repetitions but for counters; what may be in the answer is added to `found`."""
     has = text.count
     if has(b'"jsonrpc"'):
         found += _RPC.findall(text)
         text = _RPC.sub(b"#", text)
-    if reads and has(b'"query":"'):
+    if has(b'"query":"'):
         text = without_alias(text, found)
+    text = without_event(text, found)
     if pages:
         text = CURSOR.sub(b"#", text)
     return _SEARCH.sub(_words, _spaced(text))

@@ -34,6 +34,10 @@ _SUMMARY: Final = re.compile(
 )
 #: What a program notes about its call.
 _METADATA: Final = re.compile(rb'"metadata":\{[^{}]*\}')
+#: The members of a prompt that say for whom it is; and the least size of a message by which it is no greeting or button, as
+#: many users send.
+_USERS: Final = ("user", "safety_identifier")
+_MIN_QUESTION: Final = 64
 #: Numbers of steps.
 _STEPS: Final = re.compile(
     rb"[0-9](?<![0-9A-Za-z.][0-9])[0-9]{0,3}(?:st|nd|rd|th)?"
@@ -53,7 +57,7 @@ def folded(asked: bytes, text: bytes, document: object) -> bytes:
     turns = _unrepeated(document)
     if turns is not None:
         text = b"%b\n%b" % (asked, ends(turns, MAX_FOLDED))
-    text = _SAMPLING.sub(b"#", text)
+    text = _SAMPLING.sub(b"#", _without_user(text, document))
     has = text.count
     if has(b',"id":"'):
         text = _MESSAGE.sub(b"", text)
@@ -66,6 +70,19 @@ def folded(asked: bytes, text: bytes, document: object) -> bytes:
     if _MAY_BE_STEPS.search(text.translate(ZEROS)) is not None:
         text = _STEPS.sub(b"#", text)
     return without_itself(text)
+
+
+def _without_user(text: bytes, document: object) -> bytes:
+    """A prompt without for whom it is asked, unless its last message is short."""
+    if not isinstance(document, dict) or document.keys().isdisjoint(_USERS):
+        return text
+    said = next(filter(None, map(document.get, _CONVERSATIONS)), None)
+    if len(msgspec.json.encode(said[-1] if isinstance(said, list) else said)) < _MIN_QUESTION:
+        return text
+    for name in _USERS:
+        if isinstance(user := document.get(name), str):
+            text = text.replace(b'"%b":%b' % (name.encode(), msgspec.json.encode(user)), b"#")
+    return text
 
 
 def _unrepeated(document: object) -> bytes | None:

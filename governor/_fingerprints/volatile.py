@@ -25,7 +25,7 @@ _WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
 #: number of something is named by what it counts.
 _COUNTERS: Final = frozenset(
     b"attempt retry retries try tries iteration iter loop cycle turn round step counter seq sequence index idx tick poll ping"
-    b" elapsed uptime nonce seed rev request req message msg call run session trace span correlation cachebust cb rand"
+    b" elapsed uptime nonce seed rev request req message msg run session trace span correlation cachebust cb rand"
     b" idempotency mutation signature assertion traceparent".split()
 )
 #: How the parts of a word begin by which it names a secret of one request.
@@ -34,7 +34,7 @@ _LETTERS: Final = frozenset((b"n", b"i", b"k"))
 _CLOCKS: Final = frozenset(b"now ts timestamp time date sent created updated expires t _".split())
 _SUFFIXES: Final = frozenset(b"id uuid no nr num number count ref key ms sec seconds at on".split())
 _TIME: Final = re.compile(
-    rb"1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?"
+    rb"1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{4,5})?"
     rb"|[0-9]{8}T[0-9]{6}(?:\.[0-9]+)?Z?"
 )
 #: JSON values that are random in each request, and the time before a line: two patterns, as each skips to its first byte.
@@ -42,7 +42,8 @@ _RANDOM: Final = re.compile(
     rb'"(?:seed|nonce|salt|random|hmac|sig|signature|traceparent|tracestate|baggage|progressToken|csrf_?[Tt]oken)"'
     rb':(?:"[^"]*"|[0-9.]+)'
     rb'|"(?:[a-z]+:)?Message-I[dD]":"[^"]*"'
-    rb'|"(?:[a-z]+:)?[Dd]ate":"[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8}[^"]*"'
+    rb'|"(?:[a-z]+:)?(?:[Dd]ate|now|ts|time|[Tt]imestamp|sent(?:_?[aA]t)?)":'
+    rb'"[^"]{0,24}(?<![0-9])20[0-9]{2}[, ]{1,2}[0-9]{1,2}:[0-9]{2}:[0-9]{2}[^"]{0,40}"'
 )
 #: Where a list goes on, as its server encodes it.
 CURSOR: Final = re.compile(
@@ -51,6 +52,19 @@ CURSOR: Final = re.compile(
 )
 #: A nonce of an envelope, and a number to get past caches, as JavaScript draws it.
 _NONCE: Final = re.compile(rb"Nonce>[^<]*|(?<==)0\.[0-9]{12,20}")
+#: When an envelope of SOAP was made, and which one it is.
+_ENVELOPE: Final = re.compile(rb"(?:MessageID|Created|Expires)(?: [^<>]*)?>[^<]*")
+#: The identifier of an event in an envelope of CloudEvents.
+_EVENT: Final = re.compile(rb'"id":"([^"]*)"(?=(?:,"[a-z]+":"[^"]*")*?,"specversion":")')
+#: The number of an attempt in an address; `/attempts/17` is one of many things.
+_ATTEMPT: Final = re.compile(rb"/(attempt|retry|try)/[0-9]{1,2}(?![0-9A-Za-z])")
+#: Where a page begins, and how long it is.
+_OFFSET: Final = re.compile(
+    rb'((?:^|["&\n])(?:offset|skip|page(?:_?[nN]o|_?[nN]umber|_?[iI]ndex)?)"?[:=]"?)([0-9]{1,12})(?![0-9])'
+)
+_LENGTH: Final = re.compile(
+    rb'["&\n](?:limit|size|count|rows|take|top|per_?[pP]age|page_?[sS]ize|max_?[rR]esults)"?[:=]"?[0-9]'
+)
 #: A session, a thread or a run of one client, and an element of its page, in an address that says what is run in it. What is
 #: written to many of them is a batch.
 _SESSION: Final = re.compile(
@@ -73,16 +87,38 @@ def may_page(text: bytes) -> bool:
 
 def without_random(text: bytes) -> bytes:
     text = _LINE_TIME.sub(b"#", _RANDOM.sub(b"#", text))
-    return _NONCE.sub(b"#", text) if text.count(b"Nonce>") or text.count(b"=0.") else text
+    has = text.count
+    if has(b"nvelope"):
+        text = _ENVELOPE.sub(b"#", text)
+    return _NONCE.sub(b"#", text) if has(b"Nonce>") or has(b"=0.") else text
+
+
+def without_event(text: bytes, found: list[bytes]) -> bytes:
+    """The text without the identifiers of events in envelopes of CloudEvents, which are added to `found`."""
+    if text.count(b'"specversion":"'):
+        found += _EVENT.findall(text)
+        text = _EVENT.sub(b"#", text)
+    return text
+
+
+def without_offset(text: bytes, found: list[bytes]) -> tuple[bytes, bytes]:
+    """The text without where a page of stated length begins, and that; each number is added to `found`."""
+    has = text.count
+    if not (has(b"ffset") or has(b"skip") or has(b"page")) or _LENGTH.search(b"&" + text) is None:
+        return text, b""
+    offsets = [number for _, number in _OFFSET.findall(text)]
+    found += offsets
+    return (_OFFSET.sub(rb"\1#", text), b",".join(offsets)) if offsets else (text, b"")
 
 
 def in_session(head: bytes) -> bool:
-    """Whether the address names a session in which something is done."""
-    return _SESSION.search(head) is not None
+    """Whether the address names a session in which something is done, or an attempt."""
+    return _SESSION.search(head) is not None or _ATTEMPT.search(head) is not None
 
 
 def without_session(head: bytes, text: bytes, found: list[bytes]) -> tuple[bytes, bytes]:
     """A method with its address, and the rest, without the session in which something is done, which is added to `found`."""
+    head = _ATTEMPT.sub(rb"/\1/#", head)
     sessions = _SESSION.findall(head)
     if not sessions:
         return head, text

@@ -109,10 +109,6 @@ LOOPS: Final[dict[str, Calls]] = {
         json.dumps({"q": "read", "now": f"2023-11-14T22:13:{at % 60:02}Z", "elapsed_ms": at * 700}),
         json.dumps({"text": "no", "timestamp": 1_700_000_000 + at, "usage": {"prompt_tokens": at, "details": {"cached": 0}}}),
     ),
-    "turns that repeat": lambda at: (
-        json.dumps({"model": "m", "messages": [{"role": "user", "content": "read it"}, *turn(at, "not found")]}),
-        json.dumps({"tool_calls": [{"id": "call_" + random_id()[:8], "name": "read"}]}),
-    ),
     "turns of eight messages that repeat": lambda at: (
         json.dumps({"model": "m", "messages": [{"role": "user", "content": "read it"}, *turn(at * 4, *WORDS[:4])]}),
         "no",
@@ -203,6 +199,51 @@ LOOPS: Final[dict[str, Calls]] = {
             {"id": f"chatcmpl-{draw.getrandbits(64)}", "text": "no", "usage": {"total_time": draw.random()}, "took": at}
         ),
     ),
+    "calls of a tool by their numbers": lambda at: (
+        json.dumps(
+            {
+                "messages": [{"role": "user", "content": "read it"}]
+                + [
+                    message
+                    for call in range(at)
+                    for message in (
+                        {"role": "assistant", "tool_calls": [{"id": f"{call}", "type": "function", "function": "read"}]},
+                        {"role": "tool", "tool_call_id": f"{call}", "content": "not found"},
+                    )
+                ]
+            }
+        ),
+        json.dumps({"tool_calls": [{"id": f"call_{at}", "type": "function", "name": "read"}]}),
+    ),
+    "for whom it is asked": lambda at: (asks("Which blockers has this release? As JSON.", user=random_id()), "none"),
+    "names in a mutation": lambda at: (
+        json.dumps({"query": f'mutation {{ m{at}: like(post: "7") {{ ok }} }}'}),
+        json.dumps({"data": {f"m{at}": None}}),
+    ),
+    "pages past the end": lambda at: (
+        json.dumps({"offset": 500 + 50 * at, "limit": 50}),
+        json.dumps({"items": [], "offset": 500 + 50 * at, "total": 480}),
+    ),
+    "envelopes of events": lambda at: (
+        json.dumps({"specversion": "1.0", "id": random_id(), "source": "/a", "time": "2026-11-28T10:00:00+0100"}),
+        '{"accepted":"no"}',
+    ),
+    "a nonce in its answer": lambda at: (
+        json.dumps({"nonce": f"{at}", "text": "read"}),
+        json.dumps({"seen": 3, "nonce": f"{at}"}),
+    ),
+    "a field of parts": lambda at: (
+        f'--b{at}\r\nContent-Disposition: form-data; name="requestId"\r\n\r\n{secret()}\r\n--b{at}--\r\n',
+        '{"rows":[]}',
+    ),
+    "an envelope with attributes": lambda at: (
+        f'<Envelope><u:Created xmlns:u="u">2026-11-28T10:00:{at % 60:02}Z</u:Created><Get/></Envelope>',
+        f"<Envelope><MessageID>urn:uuid:{random_id()}</MessageID><Result>no</Result></Envelope>",
+    ),
+    "a clock as it is shown": lambda at: (
+        json.dumps({"timestamp": f"11/28/2026, 1:05:{at % 60:02} PM", "time": f"Sat, 28 Nov 2026 10:00:{at % 60:02} GMT"}),
+        "no",
+    ),
 }
 
 
@@ -288,6 +329,11 @@ USES: Final[dict[str, Calls]] = {
     "access tokens": lambda at: ("grant_type=client_credentials", json.dumps({"access_token": secret()})),
     "sessions that are made": lambda at: ('{"model":"m"}', json.dumps({"id": random_id(), "object": "session"})),
     "pages": lambda at: (json.dumps({"page": at}), json.dumps({"items": [at * 50 + number for number in range(5)]})),
+    "pieces of a file": lambda at: (json.dumps({"offset": 4_096 * at, "limit": 4_096}), '{"findings":[],"count":0}'),
+    "first pages": lambda at: (json.dumps({"of": f"c{at}", "page": 1, "limit": 9}), '{"items":[],"has_more":false}'),
+    "greetings": lambda at: (asks("hi", user=random_id()), "Hello!"),
+    "calls of phones": lambda at: (json.dumps({"call_id": f"call_{at}"}), '{"mood":"neutral"}'),
+    "calls of phones in words": lambda at: (asks(f"Is the customer of call_{at} angry?"), "no"),
 }
 
 
@@ -333,6 +379,8 @@ def test_what_is_named_is_found_from_its_digits_as_it_is_from_its_words() -> Non
             (f"https://a.example/sessions/{uuid.UUID(int=8)}/run", "x"),
             "shape",
         ),
+        (("https://a.example/jobs/7/attempt/1", "x"), ("https://a.example/jobs/7/attempt/2", "x"), "shape"),
+        (("https://a.example/attempts/1", "x"), ("https://a.example/attempts/2", "x"), ""),
         (("https://a.example/?r=0.123456789012345", "x"), ("https://a.example/?r=0.9876543210987", "x"), "shape"),
         (("https://a.example/?a=1%262", "x"), ("https://a.example/?a=1&2", "x"), ""),
         (("https://a.example/a%2Fb", "x"), ("https://a.example/a/b", "x"), ""),
