@@ -53,6 +53,6 @@ class Operator:
         """
         self._perform(lambda operations: operations.reset(name))
 
-    def _perform(self, operation: Callable[[Operations], None]) -> None:
+    def _perform(self, operation: Callable[[Operations], object]) -> None:
         operations = self._access.supervised().operations
         self._access.still_running().call(partial(operation, operations))

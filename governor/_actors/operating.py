@@ -55,14 +55,15 @@ class Operations:
             self._moved(shared)
         self._change_each(name, _close_breaker, as_said=False)
 
-    def reset(self, name: str) -> None:
-        """Opens it, and forgets what its server has said and rejected, and which calls are repeated."""
+    def reset(self, name: str) -> str:
+        """Opens it, and forgets what its server has said and rejected, and which calls are repeated. Returns its whole name."""
         name = _name(name)
         if ":" not in name:
             shared = self._provider(name)
             shared.reset()
             self._moved(shared)
         self._change_each(name, _reset, as_said=True)
+        return name
 
     def _moved(self, shared: ProviderPolicies) -> None:
         self._builder.changed(shared)

@@ -8,12 +8,13 @@ Bound: what has no answer yet is bounded by the callers: one ask for each that w
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, assert_never, final
+from typing import Protocol, final
 
 from governor._actors.leases.lease import GROWTH, MAX_IDLE_LOOKS, MAX_LEASED_TO_MEMBER
 from governor._member.lease import Leases, Reported, use_of
 from governor._member.stand_in import StandIn
 from governor._units import Instant
+from governor.config import provider_of
 from governor.errors import GovernorError
 from governor.messages import Acquire, Denied, NoRetry, Outcome, PlaceFreed, PlanRetry, RetryPlan
 from governor.policies.contract import Grant
@@ -25,6 +26,7 @@ from governor.protocol import (
     Ask,
     AskDenied,
     Ended,
+    Forget,
     FromMember,
     FromOwner,
     Granted,
@@ -210,6 +212,8 @@ class Session:
                 self._fill_lease(self._stand_in(scope), generation, count, granted_at, breaker)
             case Recall(scope, generation):
                 self._recalled(scope, generation)
+            case Forget(name):
+                self._forget_loops(name)
             case Planned(number, plan):
                 self._planned(number, plan)
             case Admitted(number, verdicts):
@@ -217,10 +221,8 @@ class Session:
                 self._admitted(number, verdicts)
             case Answer(number, part, more):
                 self._received(number, part, more=more)
-            case Rejected() | Welcome() | Acted():
-                raise _rejected(message)
             case _:
-                assert_never(message)
+                raise _rejected(message)
 
     def _answer(self, number: int, answer: Grant | Denied, *, held: bool = False) -> None:
         self._leases.answered(number)
@@ -256,6 +258,11 @@ class Session:
         lease = self._leases.of(scope)
         before = lease.recall(generation)
         self._report([use_of(scope, before if before.generation < generation else Reported.nothing(generation - 1))])
+
+    def _forget_loops(self, name: str) -> None:
+        for scope in list(self._leases.by_scope):
+            if name in (scope, provider_of(scope)):
+                self._stand_in(scope).forget_loops()
 
     def _received(self, number: int, part: bytes, *, more: bool) -> None:
         document, answer = self._documents.get(number, (bytearray(), None))

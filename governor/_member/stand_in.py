@@ -148,6 +148,12 @@ class StandIn(PermitSource, OutcomeLeaver):
         """Plans the next attempt of an operation whose latest one has failed."""
         return self._outbox.plan(self.scope, message)
 
+    def forget_loops(self) -> None:
+        """Forgets which calls were repeated. On the thread of the connection."""
+        if self.watch is not None:
+            self.watch.forget(self.scope)
+        self.stopped.forget()
+
     def __repr__(self) -> str:
         return f"<StandIn {self.scope}, {len(self.lease)} permits>"
 

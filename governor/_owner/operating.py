@@ -6,7 +6,7 @@ from typing import assert_never
 from governor._owner.session import Session
 from governor._supervisor import Supervisor
 from governor.errors import ConfigError, UsageError
-from governor.protocol import Act, Acted
+from governor.protocol import Act, Acted, Forget
 
 
 def perform(act: Act, supervisor: Supervisor, sessions: Iterable[Session]) -> Acted:
@@ -19,7 +19,10 @@ def perform(act: Act, supervisor: Supervisor, sessions: Iterable[Session]) -> Ac
             case "open":
                 operations.open(act.name)
             case "reset":
-                operations.reset(act.name)
+                forget = Forget(operations.reset(act.name))
+                for session in sessions:
+                    if session.is_process:
+                        session.send(forget)  # Each watches for loops itself.
             case "resume":
                 supervisor.leave_degraded()
             case "recall":

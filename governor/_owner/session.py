@@ -110,7 +110,7 @@ class Session:
         self, machine: Machine, send: Callable[[FromOwner], None], has_ended: Callable[[], bool] = lambda: False
     ) -> None:
         self._machine = machine
-        self._send = send
+        self.send = send
         self._has_ended = has_ended
         self.pid = 0
         self.name = ""
@@ -131,7 +131,7 @@ class Session:
         self.places = Places(machine.clock)
         self._outcomes = Outcomes(self.places, machine.clock)
         # What sends is another function once the connection is lost.
-        self.leases = Leases(find=machine.actor, clock=machine.clock, ttl=machine.ttl, send=lambda message: self._send(message))
+        self.leases = Leases(find=machine.actor, clock=machine.clock, ttl=machine.ttl, send=lambda message: self.send(message))
         self.admissions = Admissions(machine.group)
         #: Permits that were asked for and granted.
         self.granted = 0
@@ -228,7 +228,7 @@ class Session:
     def answer(self, message: FromOwner) -> None:
         """Sends an answer, which refreshes the leases of the process."""
         self.leases.refresh()
-        self._send(message)
+        self.send(message)
 
     def _greet(self, hello: Hello) -> None:
         if self.greeted:
@@ -369,7 +369,7 @@ class Session:
         self._settle()
         # From the loss, and not from the last answer: a process with nothing but calls in flight says nothing.
         self._gone_at = Instant(self._machine.clock() + self.leases.lasts)
-        self._send = _drop
+        self.send = _drop
         self._early.clear()
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():

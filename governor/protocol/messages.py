@@ -280,6 +280,12 @@ class Recall(msgspec.Struct, frozen=True, tag="recall"):
     generation: int
 
 
+class Forget(msgspec.Struct, frozen=True, tag="forget"):
+    """An operator has reset a scope, or a provider: its calls that were repeated are forgotten."""
+
+    name: str
+
+
 class Planned(msgspec.Struct, frozen=True, tag="planned"):
     """The plan that was asked for."""
 
@@ -350,7 +356,7 @@ class Acted(msgspec.Struct, frozen=True, tag="acted"):
 
 
 FromMember = Hello | Ask | Withdraw | Told | LeaseReport | Plan | Admit | Readmit | Ended | Query | Act
-FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Leased | Recall | Planned | Admitted | Answer | Acted
+FromOwner = Welcome | Rejected | Granted | AskDenied | Read | Leased | Recall | Forget | Planned | Admitted | Answer | Acted
 
 #: Decode what the other side sends.
 FROM_MEMBER: Final[msgspec.msgpack.Decoder[FromMember]] = msgspec.msgpack.Decoder(FromMember, dec_hook=decode_duration)

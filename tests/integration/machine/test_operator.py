@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from governor import Config, Denied, Governor, Permit
+from governor import Config, Denied, Governor, Permit, PermitDenied
 from governor.cli import main
 from tests.integration.machine.machine import Machine
 from tests.support.programs import governor
@@ -53,11 +53,24 @@ def status(machine: Machine, capsys: pytest.CaptureFixture[str]) -> dict[str, An
     return document
 
 
+def asks_again(member: Governor) -> str:
+    """What becomes of a call that is always the same, and always gets the same answer."""
+    try:
+        with member.permit(
+            "weather", "POST", timeout=1, fingerprint=member.fingerprint("POST", "weather.example", "{}")
+        ) as permit:
+            permit.record(status=200, answer="no")
+    except PermitDenied as denied:
+        return denied.reason
+    return "granted"
+
+
 def test_the_socket_is_enough_to_close_open_and_reset_what_processes_share(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = str(machine.socket)
-    config = Config.from_mapping({"machine": {"socket": there, "name": "notebook"}})
+    loops = {"default": {"loops": {"repeats": 3, "delay": "1ms"}}}
+    config = Config.from_mapping({"machine": {"socket": there, "name": "notebook"}, "outbound": loops})
     with Governor(config) as member:
         assert isinstance(member.try_permit("weather", "GET"), Permit)
         closed = governor("ctl", "close", "weather", "--for", "1h", GOVERNOR_SOCKET=there)
@@ -74,6 +87,11 @@ def test_the_socket_is_enough_to_close_open_and_reset_what_processes_share(
         assert [0, 0, 0] == [reset, opened, resumed]
         assert "weather:get is reset.\nWeather is open.\nDegraded mode is ended.\n" == said
         assert isinstance(member.try_permit("weather", "GET"), Permit)
+
+        # Each process watches for loops itself.
+        until(lambda: asks_again(member) == "loop_detected")
+        assert 0 == main(["ctl", "reset", "Weather", "--socket", there])
+        until(lambda: asks_again(member) == "granted")
     assert "weather:get" in shown["conditions"][0]["key"]
     assert [("notebook", os.getpid())] == [(one["name"], one["pid"]) for one in shown["global"]["members"]]
     assert (str(machine.policy), shown["about"]["host"]) == (shown["about"]["policy_file"], socket.gethostname())
