@@ -48,6 +48,8 @@ class Head(msgspec.Struct, frozen=True):
     #: What the journal of the life begins with, and how many points each account may grant before it has a record.
     token: bytes = b""
     first: int = FIRST
+    #: How often the file has been written, in all lives.
+    writes: int = 0
 
 
 class Record(NamedTuple):

@@ -12,6 +12,7 @@ which counts until the account has another record: `MAX_LOSSES` at most, beyond 
 `MAX_DEATHS` of one account.
 """
 
+import logging
 import os
 import sqlite3
 import sys
@@ -24,14 +25,14 @@ from typing import Final
 import msgspec
 
 from governor._store.contract import Head, Loss, Record, Takeover, ToWrite, Unusable, Unwritable
-from governor._store.journal import NO_LINK, Journal, digest, has_entries, read_journal
+from governor._store.journal import Journal, digest, has_entries, read_journal, writes_known
+from governor._store.lock import ADVICE, locked
 from governor._units import Instant
 from governor.clock import Clock, Moment, moment, resumed_at
 from governor.errors import UsageError
 from governor.policies.account import FIRST_WITH_JOURNAL
 
-if sys.platform != "win32":
-    import fcntl
+_log: Final = logging.getLogger("governor")
 
 NAME: Final = "state.db"
 MAX_DAMAGED: Final = 3
@@ -39,15 +40,16 @@ MAX_DEATHS: Final = 64
 MAX_LOSSES: Final = 100_000
 #: "gvst", which tells our files from those of others; and the version of the tables and of the records.
 _APPLICATION: Final = 0x67767374
-_VERSION: Final = 2
+_VERSION: Final = 3
 _TABLES: Final = (
-    "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 0), body BLOB NOT NULL)",
+    "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 0), body BLOB NOT NULL, checksum INTEGER NOT NULL)",
     """CREATE TABLE record (
         key TEXT PRIMARY KEY, life INTEGER NOT NULL, ahead INTEGER NOT NULL, covered INTEGER NOT NULL,
         rests_at INTEGER NOT NULL, recovers INTEGER NOT NULL, body BLOB NOT NULL, checksum INTEGER NOT NULL
     ) WITHOUT ROWID""",
     """CREATE TABLE loss (
-        account INTEGER NOT NULL, life INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (account, life)
+        account INTEGER NOT NULL, life INTEGER NOT NULL, body BLOB NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (account, life)
     ) WITHOUT ROWID""",
 )
 
@@ -75,7 +77,7 @@ class StateFile:
         self.records: dict[str, Record | None] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.lock = _lock(folder)
+            self.lock = locked(folder)
         except OSError as error:
             raise Unusable(f"{folder}: {error.strerror or error}") from error
         try:
@@ -87,9 +89,9 @@ class StateFile:
     def _open_one(self) -> None:
         try:
             self._open()
-        except (sqlite3.Error, msgspec.MsgspecError, Unusable, OSError) as error:
+        except (sqlite3.Error, ValueError, TypeError, Unusable, OSError) as error:
             if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                raise UsageError(f"another process uses {self._path}; {_ADVICE}") from error
+                raise UsageError(f"another process uses {self._path}; {ADVICE}") from error
             self.damage = str(error)
             self._close()
             try:
@@ -107,7 +109,7 @@ class StateFile:
         sql.execute("PRAGMA locking_mode = EXCLUSIVE")
         new = not sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if new:
-            if not damaged and any(has_entries(self._journal_path(life)) for life in (0, 1)):
+            if not damaged and any(map(has_entries, self._journal_paths())):
                 raise Unusable("it is missing or empty, and the journal beside it says that calls were granted")
             sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
             sql.execute(f"PRAGMA application_id = {_APPLICATION}")
@@ -137,21 +139,24 @@ class StateFile:
             takeovers: tuple[Takeover, ...] = (Takeover(0, here.instant, everything=True),) if learning else ()
             #: By how much the governor's clock is ahead of the given one: it goes on from earlier lives.
             self.ahead = 0
-            self.head = Head(1, False, takeovers, here)
+            self.records, self.losses = {}, {}  # What has been read of one that is set aside counts for nothing.
+            self.head = Head(1, False, takeovers, here, writes=max(map(writes_known, self._journal_paths())))
         else:
-            (body,) = self._sql.execute("SELECT body FROM head").fetchone() or (b"",)
-            last = msgspec.json.decode(body, type=Head)
+            last = self._read_head()
+            if writes_known(self._journal_path(last.life + 1)) > last.writes:
+                raise Unusable("its latest writes are missing, and with them a life")
             now = resumed_at(last.moment, here)
             self.ahead = now - here.instant
             learning = True
             self.records = self._read_records()
             self.losses = self._read_losses()
             takeovers = last.takeovers if last.ended else self._take_over(last, now, here)
-            self.head = Head(last.life + 1, False, takeovers, msgspec.structs.replace(here, instant=now))
+            moment_now = msgspec.structs.replace(here, instant=now)
+            self.head = Head(last.life + 1, False, takeovers, moment_now, writes=last.writes)
         self.learning = learning
         self._begin_journal(here)
         self._write_head()
-        self._sql.execute("COMMIT")
+        self._commit()
         self._opened = self._path.stat()
 
     def _begin_journal(self, here: Moment) -> None:
@@ -166,10 +171,20 @@ class StateFile:
     def _journal_path(self, life: int) -> Path:
         return self._folder / f"journal-{life % 2}"
 
+    def _journal_paths(self) -> tuple[Path, Path]:
+        return self._journal_path(0), self._journal_path(1)
+
     def _take_over(self, last: Head, now: Instant, here: Moment) -> tuple[Takeover, ...]:
-        """What is known of a life that did not end in order: losses by account, or that it took place."""
+        """What is known of a life that did not end in order: losses by account, or that it took place.
+
+        Raises `Unusable` if its latest writes are missing, and no journal says what it has granted since.
+        """
         same = bool(here.boot) and last.moment.boot == here.boot
         journal = read_journal(self._journal_path(last.life), last.token) if same and last.token else None
+        if writes_known(self._journal_path(last.life)) > last.writes:
+            if journal is None:
+                raise Unusable("its latest writes are missing")
+            _log.error("The latest writes of %s are missing. Its journal says what was granted; events are lost.", self._path)
         if journal is None:
             # It was over when the system was started again.
             restarted = bool(here.boot and last.moment.boot) and not same
@@ -203,22 +218,45 @@ class StateFile:
         self._write_loss(account, life, loss)
 
     def _write_loss(self, account: int, life: int, loss: Loss) -> None:
-        self._sql.execute("INSERT OR REPLACE INTO loss VALUES (?, ?, ?)", (account, life, msgspec.msgpack.encode(loss)))
+        body = msgspec.msgpack.encode(loss)
+        row = account, life, body, _checksum("", (account, life), body)
+        self._sql.execute("INSERT OR REPLACE INTO loss VALUES (?, ?, ?, ?)", row)
 
     def _read_losses(self) -> dict[int, dict[int, Loss]]:
         found: dict[int, dict[int, Loss]] = {}
-        for account, life, body in self._sql.execute("SELECT account, life, body FROM loss"):
+        for account, life, body, checksum in self._sql.execute("SELECT account, life, body, checksum FROM loss"):
+            if checksum != _checksum("", (account, life), body):
+                raise Unusable("a loss of an account is damaged")
             found.setdefault(account, {})[life] = msgspec.msgpack.decode(body, type=Loss)
         return found
 
     def _write_head(self, *, ended: bool = False) -> None:
-        self.head = msgspec.structs.replace(self.head, ended=ended, moment=moment(self._clock, self.ahead))
-        self._sql.execute("INSERT OR REPLACE INTO head VALUES (0, ?)", (msgspec.json.encode(self.head),))
+        writes, now = self.head.writes + 1, moment(self._clock, self.ahead)
+        self.head = msgspec.structs.replace(self.head, ended=ended, moment=now, writes=writes)
+        body = msgspec.json.encode(self.head)
+        self._sql.execute("INSERT OR REPLACE INTO head VALUES (0, ?, ?)", (body, _checksum("", (), body)))
+
+    def _read_head(self) -> Head:
+        body, checksum = self._sql.execute("SELECT body, checksum FROM head").fetchone() or (b"", None)
+        if checksum != _checksum("", (), body):
+            raise Unusable("its head is damaged")
+        return msgspec.json.decode(body, type=Head)
+
+    def _commit(self) -> None:
+        """Commits, and then notes in the journal that this write is durable: SQLite does not tell if it loses the last ones."""
+        self._sql.execute("COMMIT")
+        if self.journal is not None:
+            self.journal.note_writes(self.head.writes)
 
     def _read_records(self) -> dict[str, Record | None]:
-        """All records by key; None for one that is damaged."""
+        """All records by key; None for one that is damaged. Raises `Unusable` if a key is, as that account would have none."""
         rows = self._sql.execute("SELECT key, life, ahead, covered, rests_at, recovers, body, checksum FROM record")
-        return {key: Record(*row) if _checksum(key, row[:5], row[5]) == checksum else None for key, *row, checksum in rows}
+        found: dict[str, Record | None] = {}
+        for key, *row, checksum in rows:
+            if checksum >> 32 != _checksum(key, (), b"") >> 32:
+                raise Unusable("the key of a record is damaged")
+            found[key] = Record(*row) if checksum == _checksum(key, row[:5], row[5]) else None
+        return found
 
     def write(self, records: Iterable[ToWrite], removed: Iterable[str], *, ended: bool = False) -> None:
         """Writes records, and removes others by their keys: all of them, durably, or none.
@@ -239,7 +277,7 @@ class StateFile:
                 [(one.key, life, *one[1:5], one.body, _checksum(one.key, (life, *one[1:5]), one.body)) for one in written],
             )
             self._write_head(ended=ended)
-            sql.execute("COMMIT")
+            self._commit()
         except BaseException as error:
             with suppress(sqlite3.Error):
                 sql.execute("ROLLBACK")
@@ -305,27 +343,6 @@ class StateFile:
                 old.unlink()
 
 
-_ADVICE: Final = "a state folder belongs to one governor: stop the other one, or set another folder ([machine] state)"
-
-
-def _lock(folder: Path) -> int:
-    """Locks the folder for this process, and returns the descriptor that holds the lock. Raises `UsageError`, `OSError`."""
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
-    try:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.read(lock, 32).decode("ascii", "replace").strip() or "unknown"
-                raise UsageError(f"the state folder {folder} belongs to process {owner}, which is running; {_ADVICE}") from None
-        os.ftruncate(lock, 0)
-        os.write(lock, str(os.getpid()).encode())
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
-
-
 def _merged(takeovers: tuple[Takeover, ...]) -> tuple[Takeover, ...]:
     """At most `MAX_DEATHS`: of the earliest two, the later one counts for both."""
     if len(takeovers) <= MAX_DEATHS:
@@ -354,4 +371,6 @@ def _pragma(sql: sqlite3.Connection, name: str) -> object:
 
 
 def _checksum(key: str, numbers: Iterable[int], body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(f"{key} {[int(number) for number in numbers]}".encode()))
+    """A checksum of 63 bits, the upper ones of which are those of the key alone."""
+    of_key = zlib.crc32(key.encode())
+    return (of_key >> 1 << 32) | zlib.crc32(body, zlib.crc32(f"{[int(number) for number in numbers]}".encode(), of_key))

@@ -43,9 +43,11 @@ _log: Final = logging.getLogger("governor")
 _SLOTS: Final = 4096
 _SLOT: Final = 8 * CELLS
 _PART: Final = _SLOTS * _SLOT
-#: The first slot of the file: what the file is, the token of the life; and in this cell how many slots are in use.
+#: The first slot of the file: what the file is, the token of the life; and in these cells how many slots are in use, and how
+#: many writes of the state file are known to be durable.
 _HEADER: Final = struct.Struct("=8s16s")
 _IN_USE: Final = 3
+_WRITES: Final = 4
 #: Rejects a symbolic link in the place of a file: the file that it names would be emptied.
 NO_LINK: Final[int] = getattr(os, "O_NOFOLLOW", 0)  # Not on Windows.
 _MAGIC: Final = b"gvjrnl\x00\x02"
@@ -105,6 +107,10 @@ class Journal:
             cells[place] = 0
         self._free.append(cells)
 
+    def note_writes(self, count: int) -> None:
+        """So many writes of the state file are durable. On any thread."""
+        self._header[_WRITES] = count * PRIME + self._header[1] % PRIME
+
     def spoil(self) -> None:
         """An account has no slot: no life must believe that it has granted nothing."""
         self._header.cast("B")[: _HEADER.size] = bytes(_HEADER.size)
@@ -137,6 +143,7 @@ def read_journal(path: Path, token: bytes) -> Mapping[int, Entry] | None:
     """What a journal says, by the digest of each key; None if there is no journal with this token, or it is damaged."""
     data = _bytes(path)
     if len(data) < _PART or len(data) % _PART or data[: _HEADER.size] != _HEADER.pack(_MAGIC, token):
+        _log.error("The journal %s is missing, cut off or given up: all that its life may have granted counts as used.", path)
         return None
     numbers = memoryview(data).cast("q")
     # Nearly all slots are empty.
@@ -150,16 +157,29 @@ def read_journal(path: Path, token: bytes) -> Mapping[int, Entry] | None:
     return {cells[0]: _entry(cells) for cells in slots}
 
 
+def writes_known(path: Path) -> int:
+    """How many writes of the state file were durable, as far as the journal of any life knows; 0 if it does not say."""
+    header = _bytes(path, _SLOT)
+    if len(header) < _SLOT or header[: len(_MAGIC)] != _MAGIC:
+        return 0
+    cells = memoryview(header).cast("q")
+    writes, rest = divmod(cells[_WRITES] - cells[1] % PRIME, PRIME)
+    return 0 if rest else writes
+
+
 def has_entries(path: Path) -> bool:
     """Whether there is a journal of any life that has granted something."""
     slots = _bytes(path)[_SLOT:]
     return slots.count(0) < len(slots)
 
 
-def _bytes(path: Path) -> bytes:
-    """What is in the file; nothing if there is none. A pipe in its place would never end."""
+def _bytes(path: Path, most: int = -1) -> bytes:
+    """What is in the file, or so many bytes of it; nothing if there is none. A pipe in its place would never end."""
     try:
-        return path.read_bytes() if path.is_file() else b""
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(most)
     except OSError:
         return b""
 

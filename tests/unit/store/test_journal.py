@@ -5,11 +5,12 @@ import sqlite3
 import sys
 from pathlib import Path
 from random import Random
+from shutil import copytree
 from typing import cast
 
 import pytest
 
-from governor._store.contract import Unusable
+from governor._store.contract import ToWrite, Unusable
 from governor._store.file import StateFile
 from governor._store.journal import Journal, digest, has_entries, read_journal
 from governor._units import Instant
@@ -99,6 +100,66 @@ def test_after_a_death_the_mark_ahead_counts_in_place_of_a_damaged_journal(tmp_p
 
     assert [(1, FIRST_WITH_JOURNAL)] * damaged == [(one.life, one.first) for one in following.head.takeovers]
     assert [5] * (not damaged) == [loss.tally.points for losses in following.losses.values() for loss in losses.values()]
+    following.close()
+
+
+@pytest.mark.parametrize("lost", ["nothing", "a write", "a life"])
+def test_a_state_file_that_has_lost_its_latest_writes_is_believed_as_far_as_its_journal_says_the_rest(
+    lost: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, killed = tmp_path / "state", tmp_path / "killed"
+    life = StateFile(folder, system_clock)
+    life.write([ToWrite("key", 0, 0, 0, 0, b"first")], [], ended=True)
+    life.close()
+    life = StateFile(folder, system_clock)
+    begun = (folder / "state.db-wal").stat().st_size
+    assert life.journal is not None
+    account = Account("key", Tariff({"requests": 1}, 64), write=bool, cells=life.journal.slot("key", 0))
+    account.spend(Instant(1), 5)
+    life.write([ToWrite("key", 0, 3, 0, 0, b"second")], [])
+    copytree(folder, killed)
+    life.close()
+    kept = {"nothing": None, "a write": begun, "a life": 0}[lost]
+    (killed / "state.db-wal").write_bytes((killed / "state.db-wal").read_bytes()[:kept])
+
+    following = StateFile(killed, system_clock)
+    key = following.records.get("key")
+    points = [loss.tally.points for losses in following.losses.values() for loss in losses.values()]
+
+    expected = {"nothing": (b"second", [2], False), "a write": (b"first", [5], False), "a life": (None, [], True)}[lost]
+    assert expected == (key and key.body, points, following.damage is not None)
+    assert [True] * (lost == "a life") == [one.everything for one in following.head.takeovers]
+    assert (lost == "a write") == ("latest writes" in caplog.text)
+    following.close()
+    # What is begun in its place has no writes missing.
+    assert StateFile(killed, system_clock).damage is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE head SET body = replace(body, '\"life\":2', '\"life\":3')",
+        "UPDATE loss SET account = account + 1",
+        "UPDATE record SET key = 'kex'",
+        "UPDATE record SET checksum = 'text'",
+    ],
+)
+def test_a_state_file_in_which_anything_has_changed_but_one_record_is_set_aside(change: str, tmp_path: Path) -> None:
+    life = StateFile(tmp_path, system_clock)
+    assert life.journal is not None
+    life.write([ToWrite("key", 0, 0, 0, 0, b"body")], [])
+    Account("other", Tariff({"requests": 1}, 64), write=bool, cells=life.journal.slot("other", 0)).spend(Instant(1), 5)
+    life._close()
+    life._unlock()
+    StateFile(tmp_path, system_clock).close()
+    sql = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    assert sql.execute(change).rowcount
+    sql.close()
+
+    following = StateFile(tmp_path, system_clock)
+
+    assert following.damage is not None
+    assert ({}, {}, True) == (following.records, following.losses, following.head.takeovers[0].everything)
     following.close()
 
 
