@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable, Mapping, Sized
 from functools import partial
-from threading import Event, RLock, get_ident
+from threading import Event, get_ident
 from typing import Final, Protocol, final
 
 import anyio
 import anyio.lowlevel
 
-from governor._actors.address import Address, Addresses
+from governor._actors.address import Address, Addresses, AddressTable
 from governor._actors.asking import answer_timeout, ask_blocking, ask_from_another_loop, ask_here, grab, later, overloaded
 from governor._actors.leases.leased_permits import LeasedPermits
 from governor._actors.permit import Permit
@@ -65,37 +65,17 @@ class Leases(Protocol):
 
 @final
 class Access(Taking):
-    """The table of addresses, and the ways to ask an actor. Any thread may use it.
+    """Finds the actor of a scope, and asks it. Any thread may use it."""
 
-    Bound: the table holds `max_addresses` spellings of scopes. It is emptied when it is full, when the governor has ended, and
-    in a forked child; a spelling without an address costs one message.
-    """
-
-    __slots__ = (
-        "_adding",
-        "_methods",
-        "_spelled",
-        "_spellings",
-        "max_addresses",
-        "portal",
-        "process",
-        "backend",
-        "classifier",
-    )
+    __slots__ = ("_table", "backend", "classifier", "portal", "process")
 
     def __init__(self, config: Config, classifier: Classifier) -> None:
         #: What an exception says about the provider whose call it ended.
         self.classifier = classifier
         self.by_label = []
-        self.follow(config)
         self.addresses = {}
-        # Held while the table is changed, where any thread may do that.
-        self._adding = RLock()
-        # The spellings in the table of each method, and of each provider, with its key, those other than its name; and how many
-        # entries the table has.
-        self._methods: dict[str, tuple[str | None, ...]] = {}
-        self._spellings: dict[str, tuple[str, ...]] = {}
-        self._spelled = 0
+        self._table = AddressTable(self.addresses, lambda _: None, 0)
+        self.follow(config)
         self.thread = 0
         #: The process in which the governor was entered.
         self.process = 0
@@ -104,44 +84,30 @@ class Access(Taking):
 
     def begin(self, life: Life, backend: Backend) -> None:
         """Leads to the actors of another life."""
-        self.addresses, self._methods, self._spellings, self._spelled = life.addresses, {}, {}, 0
+        self.addresses = life.addresses
+        self._table = AddressTable(life.addresses, backend.actor, self._table.max_entries)
         self.portal, self.backend = life.portal, backend
         self.latest, self.thread = None, life.portal.thread
 
     def follow(self, config: Config) -> None:
         """These settings are in force from now on. Once there is a budget, calls with a label go to the actor."""
-        self.max_addresses = 4 * config.global_.max_scopes
+        self._table.max_entries = 4 * config.global_.max_scopes
         if config.budget:
             self.by_label[:] = (None,)
 
     def forked(self) -> None:
         """A forked child has a copy of the actors and none of their loop: no call may reach them directly."""
         self.thread = 0
-        self._adding = RLock()
-        self.addresses.clear()
+        self._table.forked()
         if self.portal is not None:
             self.portal.ended = True
 
     def forget(self, addresses: Addresses, actor: Address) -> None:
         """The actor has been dropped: the next call in its scope finds another one."""
-        with self._adding:
-            if addresses is self.addresses:
-                name, _, called = actor.scope.partition(":")
-                others = self._spellings.get(name, ())
-                for method in self._methods.get(called, ()):
-                    providers = addresses[method]
-                    for provider in (name, *others):
-                        if providers.get(provider) is actor:
-                            del providers[provider]
-                            self._spelled -= 1
-                    if not providers:
-                        del addresses[method]
-                        self._methods[called] = tuple(one for one in self._methods[called] if one != method)
-                if not self._methods.get(called, True):
-                    del self._methods[called]
-                if others and not any(other in providers for providers in addresses.values() for other in others):
-                    del self._spellings[name]
-                self.latest = None
+        table = self._table
+        if addresses is table.addresses:
+            table.forget(actor)
+            self.latest = None
 
     # The loop of the actors.
 
@@ -194,9 +160,9 @@ class Access(Taking):
         if portal.ended:
             return Denied(scope, Reason.SHUTTING_DOWN, None)
         if here or (self.backend is not None and self.backend.anywhere) or portal.here():
-            return self._add(provider, method, scope)
+            return self._table.add(provider, method, scope) or overloaded(scope)
         try:
-            return portal.call(partial(self._add, provider, method, scope), answer_timeout(timeout))
+            return portal.call(partial(self._table.add, provider, method, scope), answer_timeout(timeout)) or overloaded(scope)
         except (TimeoutError, UsageError) as error:
             return unanswered(scope, error)
 
@@ -211,31 +177,11 @@ class Access(Taking):
             return Denied(scope, Reason.SHUTTING_DOWN, None)
         try:
             if self.backend is not None and self.backend.anywhere:
-                return self._add(provider, method, scope)
-            return await portal.acall(partial(self._add, provider, method, scope), answer_timeout(timeout))
+                return self._table.add(provider, method, scope) or overloaded(scope)
+            found = await portal.acall(partial(self._table.add, provider, method, scope), answer_timeout(timeout))
+            return found or overloaded(scope)
         except (TimeoutError, UsageError) as error:
             return unanswered(scope, error)
-
-    def _add(self, provider: str, method: str | None, scope: str) -> Address | Denied:
-        with self._adding:
-            actor = None if self.backend is None else self.backend.actor(scope)
-            if actor is None:
-                return overloaded(scope)
-            if self._spelled >= self.max_addresses:
-                self.addresses.clear()
-                self._methods.clear()
-                self._spellings.clear()
-                self._spelled = 0
-            name, _, called = scope.partition(":")
-            providers = self.addresses.get(method)
-            if providers is None:
-                self.addresses[method] = providers = {}
-                self._methods[called] = (*self._methods.get(called, ()), method)
-            providers[provider] = actor
-            self._spelled += 1
-            if provider != name and provider not in (known := self._spellings.get(name, ())):
-                self._spellings[name] = (*known, provider)
-            return actor
 
     # Asking.
 

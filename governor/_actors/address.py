@@ -1,10 +1,11 @@
-"""Address of a scope: what calls need of the place where its permits come from.
+"""Address of a scope: what calls need of the place where its permits come from. And the table in which they find it.
 
 That is the actor of the scope, or, in a process whose limits a daemon owns, the scope's stand-in.
 """
 
-from collections.abc import MutableSequence
-from typing import Literal, Protocol, overload
+from collections.abc import Callable, MutableSequence
+from threading import RLock
+from typing import Literal, Protocol, final, overload
 
 from governor._actors.leases.leased_permits import LeasedPermits
 from governor._actors.loop_watch import LoopWatch
@@ -90,3 +91,77 @@ class Address(LeasedPermits, Protocol):
 
 #: Addresses by the method and then by the provider, each as a call spells it: methods are few, and each has a dictionary.
 Addresses = dict[str | None, dict[str, Address]]
+
+
+@final
+class AddressTable:
+    """The addresses of one life of a governor. Any thread may read `addresses`, and change them by the methods.
+
+    A call looks an address up by its method and then by its provider, both as it spells them: `GET` and `get`, `GitHub` and
+    `github` are entries of their own, so that no name is normalized. `find` returns the actor of a scope, or None.
+
+    Bound: the table is emptied at `max_entries` spellings. A spelling without an entry costs a call one message.
+    """
+
+    __slots__ = ("_entries", "_find", "_lock", "_methods", "_providers", "addresses", "max_entries")
+
+    def __init__(self, addresses: Addresses, find: Callable[[str], Address | None], max_entries: int) -> None:
+        self.addresses = addresses
+        self.max_entries = max_entries
+        self._find = find
+        # Can be entered again by its thread: to make an actor may drop another one.
+        self._lock = RLock()
+        # The spellings in the table: of each method, and of each provider with its key, here without the name itself.
+        self._methods: dict[str, tuple[str | None, ...]] = {}
+        self._providers: dict[str, tuple[str, ...]] = {}
+        self._entries = 0
+
+    def add(self, provider: str, method: str | None, scope: str) -> Address | None:
+        """The actor of a scope, which is found from now on as this call has spelled it. None if there can be none."""
+        with self._lock:
+            actor = self._find(scope)
+            if actor is None:
+                return None
+            if self._entries >= self.max_entries:
+                self.clear()
+            name, _, called = scope.partition(":")
+            providers = self.addresses.get(method)
+            if providers is None:
+                self.addresses[method] = providers = {}
+                self._methods[called] = (*self._methods.get(called, ()), method)
+            providers[provider] = actor
+            self._entries += 1
+            if provider != name and provider not in (known := self._providers.get(name, ())):
+                self._providers[name] = (*known, provider)
+            return actor
+
+    def forget(self, actor: Address) -> None:
+        """Removes all spellings of an actor that has been dropped: the next call in its scope finds another one."""
+        with self._lock:
+            name, _, called = actor.scope.partition(":")
+            others = self._providers.get(name, ())
+            for method in self._methods.get(called, ()):
+                providers = self.addresses[method]
+                for provider in (name, *others):
+                    if providers.get(provider) is actor:
+                        del providers[provider]
+                        self._entries -= 1
+                if not providers:
+                    del self.addresses[method]
+                    self._methods[called] = tuple(one for one in self._methods[called] if one != method)
+            if not self._methods.get(called, True):
+                del self._methods[called]
+            if others and not any(other in providers for providers in self.addresses.values() for other in others):
+                del self._providers[name]
+
+    def clear(self) -> None:
+        """Removes all entries."""
+        self.addresses.clear()
+        self._methods.clear()
+        self._providers.clear()
+        self._entries = 0
+
+    def forked(self) -> None:
+        """Removes all entries in a forked child. A thread of the parent may hold the lock, and will never release it here."""
+        self._lock = RLock()
+        self.clear()

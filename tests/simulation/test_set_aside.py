@@ -237,8 +237,8 @@ async def test_of_a_dropped_scope_no_spelling_is_left() -> None:
             granted(governor.try_permit(provider, method)).record(status=200)
         await anyio.sleep(LONG_IDLE)
         granted(governor.try_permit("b"))
-        access = governor._access
-        left = [{*scopes} for scopes in access.addresses.values()], access._methods, access._spellings, access._spelled
+        table = governor._access._table
+        left = [{*scopes} for scopes in table.addresses.values()], table._methods, table._providers, table._entries
 
     assert ([{"b"}], {"": (None,)}, {}, 1) == left
 
