@@ -102,6 +102,8 @@ class DialectFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     fields: tuple[PolicyFields, ...] = ()
     #: Sources of a wait beside Retry-After and its relatives, in seconds without a unit.
     waits: tuple[str, ...] = ()
+    #: Headers that say in JSON how much of a limit is used, in percent: at 100 no call may be sent, whatever the status.
+    usage: tuple[str, ...] = ()
     #: Answers that deny a call as rate limited.
     throttled: tuple[Condition, ...] = _ONLY_429
     #: The wait after such an answer that does not say when to come back.
@@ -211,7 +213,7 @@ def _derived(said: DialectFile) -> Dialect:
     readers = tuple([_reader(limit) for limit in said.limits])
     conditions = [one.where for one in said.throttled if one.where is not None and not one.status]
     fields = (field.state for field in said.fields)
-    markers = [*sorted(ALWAYS_MEANT), STANDARD.state, STANDARD.policy, *fields, *_sources(readers), *conditions]
+    markers = [*sorted(ALWAYS_MEANT), STANDARD.state, STANDARD.policy, *fields, *_sources(readers), *conditions, *said.usage]
     return Dialect(
         **{field: getattr(said, field) for field in DialectFile.__struct_fields__},
         markers=_headers(markers),

@@ -7,8 +7,6 @@ What reads fields RateLimit, and what reads the wording of denials, is loaded wi
 """
 
 from collections.abc import Iterable
-from functools import cache
-from types import ModuleType
 from typing import Final
 
 from governor._units import MILLISECOND, SECOND, Duration
@@ -16,6 +14,7 @@ from governor.hints.body import Body, texts
 from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources, PolicyFields, dialect_of
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import BAN_WAIT, MAX_HINT, Headers, Hint, Scope, Severity, agree
+from governor.hints.patterns import fields_reader, wording_reader
 from governor.hints.retry_after import ALWAYS_MEANT, denied_wait, longest_wait
 from governor.hints.values import (
     MAX_FIELD,
@@ -105,7 +104,7 @@ class _Answer:
         else:
             if self._has_guessed:
                 agree(found, -1)
-            if (form.waits or self._body is not None) and (wait := self._stated_wait(form)) > 0:
+            if (form.waits or self._dialect.usage or self._body is not None) and (wait := self._stated_wait(form)) > 0:
                 found.append(Hint("requests", retry_after=self._span(wait), severity=_PAUSE))
         if len(found) > MAX_HINTS:
             found.sort(key=lambda hint: hint.retry_after or 0, reverse=True)
@@ -127,7 +126,7 @@ class _Answer:
                     wait = hint.reset
         limit, window, banned = None, None, False
         if self._body is not None:
-            wording = _reading_wording()
+            wording = wording_reader()
             limit, window = wording.limit_of(self._body.leaves()) or (None, None)
             banned = unsaid and wording.says_ban(self._body.leaves())
         if banned:
@@ -139,7 +138,7 @@ class _Answer:
         if self._status in self._dialect.throttled_statuses or self.holds_one_of(self._dialect.throttled):
             return True
         if self._status >= 400:
-            wording = _reading_wording()
+            wording = wording_reader()
             code = next((said for name in _CODES if (said := self._headers.get(name)) is not None), None)
             if (code is not None and wording.is_code(code[:MAX_LENGTH])) or self._headers.get(_DENIED) is not None:
                 return True
@@ -149,7 +148,7 @@ class _Answer:
             return self._status not in _OF_A_RESOURCE or wording.wait_of(self._body.leaves(), self._clock) > 0
         if self._body is None:
             return False
-        return bool(_reading_wording().says_failed(self._body.document()))
+        return bool(wording_reader().says_failed(self._body.document()))
 
     def holds_one_of(self, conditions: Iterable[Condition]) -> bool:
         for condition in conditions:
@@ -235,7 +234,7 @@ class _Answer:
 
     def _fields(self, field: PolicyFields, text: str | None, scope: Scope) -> list[Hint]:
         """The states that a field RateLimit says, or its equivalent of a provider; without one, its policies."""
-        reading = _reading_fields()
+        reading = fields_reader()
         none, said = reading.NO_POLICY, self._headers.get(field.policy)
         known = reading.policies(said[:_MAX_STATED]) if said is not None else {}
         stated = [] if text is None else reading.states(text)
@@ -310,12 +309,15 @@ class _Answer:
                 text = self._headers.get(name)
                 if text is not None and (wait := longest_wait(text, self._clock, unit)) > longest:
                     longest = wait
+        for name in self._dialect.usage:
+            if (text := self._headers.get(name)) is not None:
+                longest = max(longest, wording_reader().used_up(text, self._clock, self._dialect.wait))
         if self._body is not None:
             for source in self._dialect.waits:
                 if source[0] == "$":
                     longest = max(longest, self._latest(source, SECOND))
             if self._status >= 500 or self._status == _TOO_LARGE:
-                longest = max(longest, _reading_wording().retry_of(self._body.leaves(), self._clock))
+                longest = max(longest, wording_reader().retry_of(self._body.leaves(), self._clock))
         return longest
 
     def _wait(self, form: Form) -> int:
@@ -324,7 +326,7 @@ class _Answer:
         for name, unit in form.denied_waits:
             longest = max(longest, denied_wait(name, self._headers.get(name) or "", self._clock, unit))
         if self._body is not None:
-            longest = max(longest, _reading_wording().wait_of(self._body.leaves(), self._clock))
+            longest = max(longest, wording_reader().wait_of(self._body.leaves(), self._clock))
         return longest
 
     def _until(self, found: list[Hint]) -> tuple[int, bool]:
@@ -377,22 +379,6 @@ _TOO_LARGE: Final = 413
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-error", "x-mashery-error-code")
 #: What Envoy adds to its denials, whose status can be set.
 _DENIED: Final = "x-envoy-ratelimited"
-
-
-@cache
-def _reading_fields() -> ModuleType:
-    """The reader of the fields of the IETF, loaded on first use: a look-up here costs a twentieth of an import statement."""
-    from governor.hints import ratelimit_fields
-
-    return ratelimit_fields
-
-
-@cache
-def _reading_wording() -> ModuleType:
-    """The reader of the wording of denials, loaded in the same way."""
-    from governor.hints import wording
-
-    return wording
 
 
 def _span(text: str, clock: Clock, unit: int = SECOND) -> int:

@@ -9,7 +9,7 @@ from typing import Final
 from governor._units import MILLISECOND, SECOND, Duration
 from governor.hints.body import Body
 from governor.hints.hint import MAX_HINT, Headers
-from governor.hints.values import MAX_DIGITS, VERY_LONG, Clock, span, values
+from governor.hints.values import MAX_DIGITS, MAX_LENGTH, VERY_LONG, Clock, span, values
 
 #: The headers that say how long to wait, and the unit of a number in them.
 RETRY_AFTER: Final = "retry-after"
@@ -53,6 +53,8 @@ def longest_wait(text: str, clock: Clock, unit: int) -> int:
     if len(text) <= MAX_DIGITS and text.isdecimal() and text.isascii():
         return min(int(text) * unit, VERY_LONG)  # As nearly always.
     waits = [span(value, clock, unit=unit, dates=False) for value in values(text)]
+    if "nan" in text[:MAX_LENGTH].lower():  # What is infinite beside it was computed by the same mistake.
+        waits = [wait for wait in waits if wait != VERY_LONG]
     return max((wait for wait in waits if wait is not None), default=-1)
 
 

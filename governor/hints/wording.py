@@ -14,6 +14,7 @@ from typing import Final
 
 from governor._units import MILLISECOND, MINUTE, SECOND, Duration
 from governor.hints.bans import is_ban, says_banned
+from governor.hints.body import decode
 from governor.hints.leaves import Leaf, elements_of, leaves_of, letters
 from governor.hints.patterns import pattern
 from governor.hints.sentences import limits_in, says_rate_limited, wait_in
@@ -97,6 +98,8 @@ _PERIODS: Final = {"second": SECOND, "minute": MINUTE, "hour": 60 * MINUTE}
 _MAX_NUMBER: Final = 10**9
 #: All of a limit, in percent.
 _ALL: Final = 100
+#: Keys of what is used, in percent.
+_PERCENT_KEY: Final = pattern(r"pct$|^(?:callcount|totaltime|totalcputime)$")
 #: A code with a wait in it, in seconds: `FLOOD_WAIT_30`.
 _CODED_WAIT: Final = pattern(r"_(?:wait|after|in)_([0-9]{1,6})$")
 
@@ -186,6 +189,19 @@ def wait_of(leaves: Iterable[Leaf], clock: Clock) -> int:
 def retry_of(leaves: Iterable[Leaf], clock: Clock) -> int:
     """The longest wait that a body names as one before a retry; -1 if it names none. In microseconds."""
     return max([_wait(leaf, clock) for leaf in leaves if leaf.key.startswith("retry")], default=-1)
+
+
+def used_up(text: str, clock: Clock, default: int) -> int:
+    """The wait that a header asks for in which a usage has reached 100 percent, `default` without one; -1 below that.
+
+    `{"call_count": 100, "total_time": 25}`, and `estimated_time_to_regain_access` beside them.
+    """
+    leaves = leaves_of(decode(text.encode("utf-8", "replace")))
+    used = (leaf.value for leaf in leaves if _PERCENT_KEY.search(leaf.key) is not None)
+    if not any(isinstance(percent, (int, float)) and percent >= _ALL for percent in used):
+        return -1
+    wait = wait_of(leaves, clock)
+    return wait if wait > 0 else default
 
 
 def limit_of(leaves: Iterable[Leaf]) -> tuple[int, Duration] | None:
