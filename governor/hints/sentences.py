@@ -22,7 +22,7 @@ _SAID: Final = pattern(
     r"|must wait (?:\w+ ){0,3}[0-9]{1,6} (?:second|minute|hour)|wait [0-9]{1,6} (?:second|minute)s? between"
     r"|try again (?:in|after) [0-9]{1,6} ?(?:ms|s|seconds?|minutes?|hours?)\b|throttling your request"
     r"|rate of (?:requests|calls) (?:has been |was |is )?exceeded"
-    r"|(?:rate|requests?|calls?|api|throttle|concurrent access)[ -]?limits? (?:\([^)]{0,40}\) |'?[0-9]{1,9}'? )?"
+    r"|(?:rate|requests?|calls?|api|throttle|concurren(?:t access|cy))[ -]?limits? (?:\([^)]{0,40}\) |'?[0-9]{1,9}'? )?"
     r"(?:per \w+ |has |have |was |is |are |been )*"
     r"(?:exceed|reached|hit|met|triggered)"
     r"|(?:rate|request|call|usage)[ -]?limit (?:of|for) [^.]{0,48}(?:exceeded|reached)"
@@ -51,7 +51,7 @@ _SAID_WORDS: Final = (
 #: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian; Polish,
 #: Dutch, Turkish, Ukrainian, Czech, Swedish, Indonesian, Vietnamese.
 _SAID_ELSEWHERE: Final = pattern(
-    r"频繁|限流|每(?:秒|分钟|小时|天|日)\w{0,8}(?:最多|最大)\w{0,4}(?:访问|调用|请求)|超(?:过|出)\w{0,12}(?:请求|调用|访问)\w{0,2}次数|请求\w{0,6}暂时禁用"
+    r"频繁|限流|每(?:秒|分钟|小时|天|日)\w{0,8}(?:最多|最大)\w{0,4}(?:访问|调用|请求)|超(?:过|出)\w{0,12}(?:(?:请求|调用|访问)\w{0,2}次数|速率|频率)|请求\w{0,6}暂时禁用"
     r"|(?:请求|调用|访问|并发|频率|次数|查询)(?!\w{0,8}(?:体|大小|长度|参数|文件|内容|数量|页))\w{0,16}(?:超过|超出|超限|上限|过快|过高)"
     r"|요청이 (?:너무 )?많|초당 [^.]{0,12}초과|(?:요청|호출|처리) ?(?:거래 ?)?(?:횟수|한도|건수|개수|수|량)[^.]{0,8}초과"
     r"|(?:リクエスト|アクセス|呼び出し)(?!\w{0,8}(?:サイズ|ボディ|長))\w{0,12}(?:上限|超え|超過|多すぎ)|レート制限|短時間に\w{0,8}アクセス"
@@ -145,6 +145,8 @@ _LIMIT: Final = pattern(
 )
 #: As Apigee says a limit: `MessageRate{capacity=80, period=Minutes}`, `Allowed rate : 5ps`.
 _CAPACITY: Final = pattern(r"(?:messagerate\{capacity=|allowed rate ?: ?)([0-9]{1,9})(?:, ?(?:message)?period=|p)([smh])")
+#: As gateways of Huawei say a limit: `limit:100,time:1 minute`.
+_LISTED: Final = pattern(r"\blimit:([0-9]{1,9}),time:([0-9]{1,5}) ?(second|minute|hour)")
 #: A wait in the other languages, in a text that says "again" or "wait": "in 20 Sekunden", "через 30 секунд", "30秒后".
 _AGAIN_ELSEWHERE: Final = pattern(
     r"erneut|wieder|wart|réessay|patiente|attend|nuevo|intent|esper|novamente|tente|aguard|riprov|attend|повтор|попроб|подожд|再|等|다시|お待ち"
@@ -190,6 +192,8 @@ def limits_in(text: str) -> list[tuple[Duration, int]]:
     Those of tokens are none of requests.
     """
     found = [] if "token" in text else _LIMIT.findall(text)
+    if ",time:" in text:
+        found += [(amount, many, unit) for amount, many, unit in _LISTED.findall(text)]
     if "allowed rate" in text:
         found += [(amount, "1", unit) for amount, unit in _CAPACITY.findall(text)]
     return [(Duration(int(many or 1) * _scale(unit[0])), int(amount)) for amount, many, unit in found]

@@ -252,6 +252,7 @@ def test_of_a_large_body_the_first_texts_are_read(first: bool, seconds: int) -> 
         ("At most 5 calls per minute and 500 calls per hour", 5, 60),
         ("1 request per 10 seconds", 1, 10),
         ("max 2 requests/second", 2, 1),
+        ("policy user over ratelimit,limit:100,time:1 minute", 100, 60),
         ("400 requests per user per minute", 400, 60),
         ("You have made 120 requests per minute; the limit is 60 requests per minute", None, None),
         ("Rate limit reached on tokens per min. Limit: 10000 / min.", None, None),
