@@ -164,6 +164,8 @@ _WAIT_ELSEWHERE: Final = pattern(
     r"|\b(?:dans|après|attende[zr]|patiente[zr])\s([0-9]{1,6})\s?(?:(seconde)|minute)|([0-9]{1,6})\s?(?:(秒|초|saniye)|分|분|dakika)钟?\s?(?:后|後|之后|以后|후|뒤|sonra)"
 )
 _NEXT_ELSEWHERE: Final = pattern(r"(?:siguiente|próximo|prochaine|nächsten?|prossimo|следующ\w{1,4}|下一) ?(?:minut|分钟)")
+#: Characters of a text in which a wait in another language alone denies a call: to look for its words takes long.
+_MAX_SHORT: Final = 512
 #: A number without a unit is a wait after these words only.
 _MEANS_WAIT: Final = pattern(r"(?:after|in|until|for)[ :~=]+[0-9.]+$")
 #: Digits of a number that is a date.
@@ -180,7 +182,7 @@ def says_rate_limited(text: str) -> bool:
         return True
     if (_is_elsewhere(text, _SAID_WORDS_ELSEWHERE) and _SAID_ELSEWHERE.search(text) is not None) or says_banned(text):
         return True
-    if _wait_elsewhere(text) > 0:  # As "try again in 30 seconds" in English.
+    if len(text) <= _MAX_SHORT and _wait_elsewhere(text) > 0:  # As "try again in 30 seconds" in English.
         return True
     spent = _SPENT.search(text) if has_one(text, _SPENT_WORDS) else None
     return spent is not None and _OTHER_THING.search(text, max(0, spent.start() - _NEAR), spent.end() + _NEAR) is None
