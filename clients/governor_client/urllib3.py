@@ -208,7 +208,7 @@ class _GovernedPool(HTTPConnectionPool):
         return send_through(self._terms, super().urlopen, self, method, url, *args, **options)
 
 
-def send_through(  # noqa: C901 - what nearly every call costs, written out
+def send_through(
     terms_of: TermsOf,
     urlopen: Callable[..., BaseHTTPResponse],
     pool: HTTPConnectionPool,
@@ -244,10 +244,8 @@ def send_through(  # noqa: C901 - what nearly every call costs, written out
     loaded = options.get("preload_content", True)
     if loaded:  # By `load`. The connection must not be free before.
         options.update(preload_content=False, release_conn=False)
-    if permit is None:
-        response = run(*_begin(terms, urlopen, pool, host, path, method, url, options, loaded))
-    else:
-        response = _send_plain(terms, permit, urlopen, pool, host, path, method, url, options, loaded)
+    request = _PoolRequest(urlopen, pool, host, path, method, url, options, loaded)
+    response = run(*_begin(terms, request)) if permit is None else _send_plain(terms, permit, request)
     # A manager counts redirects with these.
     response.retries = retries
     return response
@@ -269,60 +267,56 @@ def _call_of_pool(
         _current.reset(token)
 
 
-def _send_plain(
-    terms: Terms,
-    permit: Permit,
-    urlopen: Callable[..., BaseHTTPResponse],
-    pool: HTTPConnectionPool,
-    host: str,
-    path: str,
-    method: str,
-    url: str,
-    options: dict[str, Any],
-    loaded: bool,
-) -> BaseHTTPResponse:
+@final
+class _PoolRequest(msgspec.Struct, eq=False):
+    """A request that a pool sends, by `urlopen` with these `options`."""
+
+    urlopen: Callable[..., BaseHTTPResponse]
+    pool: HTTPConnectionPool
+    host: str
+    path: str
+    method: str
+    url: str
+    options: dict[str, Any]
+    #: Whether the program wants the body of the answer in memory.
+    loaded: bool
+
+
+def _send_plain(terms: Terms, permit: Permit, request: _PoolRequest) -> BaseHTTPResponse:
     """Sends a plain request: see `Terms.take`."""
+    urlopen, method, url, options = request.urlopen, request.method, request.url, request.options
     status = None
     try:
         if Terms.any_by_host:
-            with Within(terms, host):
+            with Within(terms, request.host):
                 response = urlopen(method, url, **options)
         else:
             response = urlopen(method, url, **options)
         names = tuple(getattr(response.headers, "_container", None) or lower_names(response.headers))
-        if terms.lets_pass(permit, response.status, names, path):
+        if terms.lets_pass(permit, response.status, names, request.path):
             status = response.status
-            if loaded:
+            if request.loaded:
                 try:
                     response.data  # noqa: B018 - `load`, without its call
                 except BROKEN_OFF as error:
-                    options["retries"].increment(method, url, error=error, _pool=pool)
+                    options["retries"].increment(method, url, error=error, _pool=request.pool)
     except BaseException as error:
-        begun = _begin(terms, urlopen, pool, host, path, method, url, options, loaded)
+        begun = _begin(terms, request)
         if not repeats(*begun, error, Attempt(permit, status)):
             raise
         return run(*begun)
     if status is None:
-        return go_on(*_begin(terms, urlopen, pool, host, path, method, url, options, loaded), Attempt(permit), response)
-    if loaded:
+        return go_on(*_begin(terms, request), Attempt(permit), response)
+    if request.loaded:
         permit.record(status=status)
     else:
         report(response, Attempt(permit, status))
     return response
 
 
-def _begin(
-    terms: Terms,
-    urlopen: Callable[..., BaseHTTPResponse],
-    pool: HTTPConnectionPool,
-    host: str,
-    path: str,
-    method: str,
-    url: str,
-    options: dict[str, Any],
-    loaded: bool,
-) -> "tuple[Operation[BaseHTTPResponse], _Exchange]":
-    """The operation and the exchange of a request that a pool sends, by `urlopen` with these `options`."""
+def _begin(terms: Terms, request: _PoolRequest) -> "tuple[Operation[BaseHTTPResponse], _Exchange]":
+    """The operation and the exchange of a request."""
+    pool, method, url, options = request.pool, request.method, request.url, request.options
     body = options.pop("body", None)
     headers, marked = Lookup(options["headers"]), are_marked(options["headers"])
     caller = headers.get(CALLER) if marked else None
@@ -330,11 +324,11 @@ def _begin(
         options["headers"] = without(CALLER, options["headers"])
     description = Request(
         method,
-        host,
-        path,
+        request.host,
+        request.path,
         headers,
         repeatable=body is None or in_memory(body),
-        buffered=loaded,
+        buffered=request.loaded,
         caller=caller,
         original=Original(url, body, pool),
         reading=READING,
@@ -342,8 +336,8 @@ def _begin(
     )
     call = _current.get() or _Call(pool)
     budget = partial(call.budget, terms, options.setdefault("timeout", pool.timeout))
-    send = partial(urlopen, method, url, **options)
-    read = partial(load, pool, options["retries"], method, url) if loaded else None
+    send = partial(request.urlopen, method, url, **options)
+    read = partial(load, pool, options["retries"], method, url) if request.loaded else None
     return Operation(terms, description, budget), _Exchange(send, url, body, read)
 
 
