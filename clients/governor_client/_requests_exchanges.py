@@ -91,8 +91,9 @@ def send_governed(  # noqa: C901 - what nearly every call costs, written out
             terms = terms.of(host, url.path, port)
     if terms is None:
         return (ungoverned or send)(request)
+    begin = partial(_begin, terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout)
     if permit is None:
-        return _governed(_begin(terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout))
+        return _governed(begin())
     response = status = None
     try:
         if Terms.any_by_host:
@@ -111,12 +112,12 @@ def send_governed(  # noqa: C901 - what nearly every call costs, written out
     except BaseException as error:
         if response is not None and status is not None:
             response.close()
-        exchange = _begin(terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout)
+        exchange = begin()
         if not repeats(exchange.operation, exchange, error, Attempt(permit, status)):
             raise
         return _governed(exchange)
     if status is None:
-        exchange = _begin(terms, host, url.path, adapter, request, send, stream=stream, timeout=timeout)
+        exchange = begin()
         return _governed(exchange, Attempt(permit), response)
     if stream:
         report(response.raw, Attempt(permit, status))
