@@ -20,7 +20,7 @@ _WARM_UP: Final = 5_000
 
 
 def check_count(granted: int, expected: int) -> None:
-    """Raises `BenchmarkError` unless every permit was granted: a refusal is cheaper, and would flatter its contender."""
+    """Raises `BenchmarkError` unless every permit was granted: a denial is cheaper, and would flatter its contender."""
     if granted != expected:
         raise BenchmarkError(f"{granted} permits were granted where it should have been {expected}; this is no measurement")
 

@@ -1,7 +1,7 @@
 """The simplest correct limiter: a dict, a lock and one number for each key.
 
 It models what a careful programmer writes in ten minutes: GCRA on the monotonic clock, safe from any thread. It grants or
-refuses, and knows nothing of outcomes.
+denies, and knows nothing of outcomes.
 """
 
 import threading

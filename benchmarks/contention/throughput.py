@@ -66,7 +66,7 @@ ASKING: Final = Behaviour(ask_and_ask, ask_and_yield)
 
 
 def per_second(tallies: Sequence[Tally]) -> float:
-    """From the common beginning until the last has come to an end. Raises `BenchmarkError` if anything was refused."""
+    """From the common beginning until the last has come to an end. Raises `BenchmarkError` if anything was denied."""
     asked = sum(tally.asked for tally in tallies)
     check_count(sum(tally.granted for tally in tallies), asked)
     return asked * _SECOND_NS / (max(tally.end for tally in tallies) - tallies[0].begin)

@@ -131,7 +131,7 @@ class Mailbox(Notifier):
             elif waiter is not None:
                 leave(waiter)
 
-    def refuse(self, answer: Denied) -> None:
+    def deny_all(self, answer: Denied) -> None:
         """Answers the asks that are there. Outcomes are kept: the actor may be reopened."""
         self._empty(answer)
 

@@ -93,7 +93,7 @@ class _Call(Generic[T]):
         return cast("T", self._value)
 
 
-def _refuse(_: Callable[[], object]) -> None:
+def _no_loop(_: Callable[[], object]) -> None:
     """Posts to where there is no loop."""
     raise RuntimeError("there is no event loop")
 
@@ -312,7 +312,7 @@ class NoPortal(Portal):
         self.thread = self._ran_on = 0
         self.native = None
         self.time = float
-        self._post = _refuse
+        self._post = _no_loop
         self._on_gone = self._on_moved = _nothing
         self._context = copy_context()
         self._calls = deque()

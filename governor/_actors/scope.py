@@ -25,7 +25,7 @@ from governor._exports import Later
 from governor._units import AFTER_OUTCOME, NEVER, Duration, Instant, to_seconds
 from governor.errors import Reason
 from governor.messages import Acquire, Answered, Denied, Hinted, Outcome, PlaceFreed, Report, RetryGivenUp, Settled
-from governor.policies.apart import only_the_cap_refuses
+from governor.policies.apart import only_the_cap_denies
 from governor.policies.ban_guard import News
 from governor.policies.breakers.states import BreakerStatus
 from governor.policies.contract import PLAIN, Request, Result
@@ -188,7 +188,7 @@ class ScopeLogic:
     def _pauses_all(self, now: Instant, request: Request, verdict: Verdict) -> bool:
         """Counts a denial that has no other reason than the global cap. True if degraded mode has begun with it."""
         pipeline = self.ledger.pipeline
-        if verdict.by is not pipeline.cap or not only_the_cap_refuses(pipeline, now, request):
+        if verdict.by is not pipeline.cap or not only_the_cap_denies(pipeline, now, request):
             return False
         before = pipeline.degraded.until
         pipeline.degraded.deny(now, request, pipeline.provider)

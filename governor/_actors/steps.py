@@ -299,7 +299,7 @@ class Steps:
         """Takes the actor down: until it is reopened every ask is answered so."""
         self.life.stop(answer, until=until)
         self.halt()
-        self.mailbox.refuse(answer)
+        self.mailbox.deny_all(answer)
         self._dismiss(answer)
 
     def close(self, answer: Denied) -> None:

@@ -5,7 +5,7 @@ from governor.policies.contract import Request
 from governor.policies.pipeline import Pipeline
 
 
-def only_the_cap_refuses(pipeline: Pipeline, now: Instant, request: Request) -> bool:
+def only_the_cap_denies(pipeline: Pipeline, now: Instant, request: Request) -> bool:
     """Whether the global cap denies this request, and nothing else does."""
     if not now < pipeline.cap.earliest(now, request) < NEVER:
         return False

@@ -54,7 +54,7 @@ class ProviderParameters(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     all_count: bool = True
     #: What the server says is believed for so long at most.
     max_hint: Duration = MAX_HINT
-    #: Whether windows that the server states become limits, and whether it is asked gently until it refuses.
+    #: Whether windows that the server states become limits, and whether it is asked gently until it denies a call.
     adopts: bool = False
     gentle: bool = False
 

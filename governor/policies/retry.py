@@ -35,7 +35,7 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE
 #: Statuses after which a later attempt may succeed: timeout, too early (RFC 8470), too many requests (RFC 6585), server errors.
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
-#: Statuses that say that the request was refused before it was processed: too many requests (RFC 6585), service unavailable.
+#: Statuses that say that the request was rejected before it was processed: too many requests (RFC 6585), service unavailable.
 SAFE: Final = frozenset({429, 503})
 #: Also the status of a server that failed while it processed the request, unless the answer says when to come back.
 _UNAVAILABLE: Final = 503

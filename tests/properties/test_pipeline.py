@@ -6,7 +6,7 @@ from typing import Final, cast
 import pytest
 
 from governor._units import AFTER_OUTCOME, DAY, Duration, Instant
-from governor.policies.apart import only_the_cap_refuses
+from governor.policies.apart import only_the_cap_denies
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.composition import compose
 from governor.policies.contract import PLAIN, Grant, LimitPolicy, Policy, Request, Result
@@ -102,7 +102,7 @@ def test_a_denied_request_spends_nothing_and_a_granted_one_spends_everywhere(sub
         now += gap
         before, balance = everything(subject), balances(subject, now)
         denied = subject.verdict(Instant(now), request).when > now
-        only_the_cap_refuses(subject, Instant(now), request)
+        only_the_cap_denies(subject, Instant(now), request)
         subject.at_rest(Instant(now))
 
         assert before == everything(subject)

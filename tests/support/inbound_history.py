@@ -13,7 +13,7 @@ from governor import Config, Governor
 from governor._actors.inbound import admitting
 from governor._units import Instant
 from governor.asgi import TrafficControlMiddleware, identity, observer
-from governor.policies.clients.buckets import ClientBuckets, Refusal, Rule, spend
+from governor.policies.clients.buckets import ClientBuckets, ClientVerdict, Rule, spend
 
 #: A microsecond before this instant the numbers of the group `large` fit in 64 bits, and after it no more.
 LARGE_AFTER: Final = 2**63 // 999_999_999_989
@@ -125,34 +125,34 @@ class History:
 
 
 def _one_tick_more() -> None:
-    def spends(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> Refusal | None:
-        refusal = spend(now, rules, keys, cost)
-        if refusal is None and now % 7 == 0:
+    def spends(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> ClientVerdict | None:
+        verdict = spend(now, rules, keys, cost)
+        if verdict is None and now % 7 == 0:
             which, table = rules[0]
             table._tables[keys[which][-1]][keys[which]] += 1
-        return refusal
+        return verdict
 
     vars(admitting)["spend"] = spends
 
 
 def _large_numbers_wrap() -> None:
-    def spends(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> Refusal | None:
-        refusal = spend(now, rules, keys, cost)
-        if refusal is None:
+    def spends(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> ClientVerdict | None:
+        verdict = spend(now, rules, keys, cost)
+        if verdict is None:
             which, table = rules[0]
             entries = table._tables[keys[which][-1]]
             entries[keys[which]] = (entries[keys[which]] + 2**63) % 2**64 - 2**63
-        return refusal
+        return verdict
 
     vars(admitting)["spend"] = spends
 
 
 def _denied_request_spends() -> None:
-    def spends(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> Refusal | None:
-        refusal = spend(now, rules, keys, cost)
-        if refusal is not None and refusal[1] is not None:
+    def spends(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> ClientVerdict | None:
+        verdict = spend(now, rules, keys, cost)
+        if verdict is not None and verdict[1] is not None:
             spend(now, rules[1:], keys, cost)
-        return refusal
+        return verdict
 
     vars(admitting)["spend"] = spends
 

@@ -1,4 +1,4 @@
-"""aiolimiter, which belongs to one event loop and knows no refusal."""
+"""aiolimiter, which belongs to one event loop and knows no denial."""
 
 from typing import Final
 

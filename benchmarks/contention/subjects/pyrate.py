@@ -11,7 +11,7 @@ def _pyrate(limit: Limit) -> Doors:
     limiters: dict[str, Limiter] = {}
 
     def wait(scope: str) -> Ask:
-        # Told not to block, it refuses as well when another thread is just asking: `try_acquire` is used as a wait throughout.
+        # Told not to block, it denies as well when another thread is just asking: `try_acquire` is used as a wait throughout.
         rate = Rate(limit.per_second, Duration.SECOND, burst=limit.burst)
         limiter = limiters.setdefault(scope, Limiter(StateBucket([rate])))
         return lambda: bool(limiter.try_acquire(scope))

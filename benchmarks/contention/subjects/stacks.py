@@ -21,7 +21,7 @@ _RETRIED: Final = ConnectionError
 _ATTEMPTS: Final = 3
 
 
-class _RefusedError(Exception):
+class _DeniedError(Exception):
     """The limiter said no."""
 
 
@@ -59,13 +59,13 @@ def _stack(admits: Callable[[str], Ask], retry: Callable[[Ask], Ask]) -> Doors:
         @retry
         def call() -> bool:
             if not admit():
-                raise _RefusedError
+                raise _DeniedError
             return breaker.call(_call)
 
         def once() -> bool:
             try:
                 return call()
-            except _RefusedError:
+            except _DeniedError:
                 return False
 
         return once

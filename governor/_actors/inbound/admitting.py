@@ -17,7 +17,7 @@ from governor.config import InboundGroup
 from governor.errors import Reason
 from governor.instrumentation import Announcer
 from governor.messages import InboundDenied, InboundRequest
-from governor.policies.clients.buckets import UNDECIDED, ClientBuckets, Refusal, spend
+from governor.policies.clients.buckets import UNDECIDED, ClientBuckets, ClientVerdict, spend
 from governor.policies.contract import ClientTable, Result
 from governor.pseudonyms import pseudonym
 
@@ -108,14 +108,14 @@ class Admitting:
         clock, buckets = self._now, self._buckets
         now = clock()  # C: now = read_clock(clock, system_clock)
         keys = (request.client, request.address, WHOLE_GROUP, request.client)
-        refusal: Refusal | None = UNDECIDED
+        verdict: ClientVerdict | None = UNDECIDED
         # Most requests have neither a tier nor routes.
         if buckets is not None and request.tier is None and not request.routes:
-            refusal = spend(now, buckets, keys, request.cost)
-        if refusal is not None:
-            if refusal is UNDECIDED:
-                refusal = self._decide(now, request, keys)
-            when, by = refusal
+            verdict = spend(now, buckets, keys, request.cost)
+        if verdict is not None:
+            if verdict is UNDECIDED:
+                verdict = self._decide(now, request, keys)
+            when, by = verdict
             if by is not None:
                 denied = self._deny(now, request, when, by)
                 if denied.dry_run and self.holds:

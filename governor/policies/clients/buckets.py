@@ -34,13 +34,13 @@ _NO_CLIENTS: Final[dict[bytes, int]] = {}
 #: What a request counts by, as an index of its keys, and the table.
 Rule = tuple[int, "ClientBuckets"]
 #: When all limits would grant a request, and the first of the rules that say so.
-Refusal = tuple[Instant, "tuple[int, ClientTable] | None"]
+ClientVerdict = tuple[Instant, "tuple[int, ClientTable] | None"]
 
 #: What `spend` returns where it decides nothing.
-UNDECIDED: Final[Refusal] = (NEVER, None)
+UNDECIDED: Final[ClientVerdict] = (NEVER, None)
 
 
-def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> Refusal | None:
+def spend(now: Instant, rules: Sequence[Rule], keys: Sequence[bytes], cost: int = 1) -> ClientVerdict | None:
     """Spends the tokens of a request in several tables if all of them grant it, and else in none.
 
     Returns None if they are spent; else when all of them would grant it, with the first of the rules that say so. This is

@@ -7,7 +7,7 @@ import pytest
 
 from governor._units import MINUTE, NEVER, SECOND, Duration, Instant
 from governor.errors import Reason
-from governor.policies.apart import only_the_cap_refuses
+from governor.policies.apart import only_the_cap_denies
 from governor.policies.breakers.parameters import Breaker
 from governor.policies.breakers.states import BreakerStatus
 from governor.policies.composition import compose
@@ -124,17 +124,17 @@ def test_the_first_call_after_the_cooling_is_granted_as_a_probe_of_the_new_gener
 @pytest.mark.promise("R07", "R08")
 def test_only_the_cap_denies_when_no_other_policy_does() -> None:
     subject = pipeline(TokenBucket(1, SECOND, 3), cap=2)
-    free = only_the_cap_refuses(subject, T0, PLAIN)
+    free = only_the_cap_denies(subject, T0, PLAIN)
     grant(subject, T0)
     grant(subject, T0)
-    reached = only_the_cap_refuses(subject, T0, PLAIN)
+    reached = only_the_cap_denies(subject, T0, PLAIN)
     subject.limits[0].commit(T0, PLAIN)
 
-    assert (False, True, False) == (free, reached, only_the_cap_refuses(subject, T0, PLAIN))
+    assert (False, True, False) == (free, reached, only_the_cap_denies(subject, T0, PLAIN))
 
 
 def test_a_request_larger_than_the_cap_does_not_reach_it() -> None:
-    assert not only_the_cap_refuses(pipeline(cap=2), T0, Request(3))
+    assert not only_the_cap_denies(pipeline(cap=2), T0, Request(3))
 
 
 def test_the_gate_is_open_when_all_but_the_cap_grant_plain_requests() -> None:
