@@ -27,7 +27,7 @@ _SAID: Final = pattern(
     r"|(?:for|due to|because of|as a result of|after) (?:\w+ ){0,2}"
     r"(?:abus|exceed|excess|flood|too (?:many|frequent)|spam|violat|suspicious|rate|overus|making)"
     r"|because you (?:\w+ ){0,2}(?:over|abus|exceed|sen[dt]|ma[kd]e|violat))"
-    r"|temporarily forbidden (?:access|from)|\Ablocked user\. please contact your api provider"
+    r"|temporarily forbidden (?:access|from (?:access|call|us|ma|send))|\Ablocked user\. please contact your api provider"
     r"|abuse detection mechanism|\bip (?:ban|block)\b|\A(?:you are |you're )?(?:temporarily |permanently )?banned[.!]?\Z"
 )
 _CODE: Final = pattern(

@@ -35,7 +35,7 @@ _PARTS: Final = (
     (
         "reset",
         pattern(
-            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?by|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|time-?(?:left|remaining|to-?live)$|decay$|(?:next|until|remaining.{0,3}-ttl|expir(?:y|es)(?:-?time)?|renews?-?(?:at|in)?)(?:-?(?:ms|millis))?$"
+            r"(?:time-)?reset(?:s|-?after|-?at|-?in|-?by|-?time|-?timestamp|-?ms)*(?=-(?!date)|$)|time-?(?:left|remaining|to-?live)$|decay$|window-?ends?(?:-?at)?$|(?:next|until|remaining.{0,3}-ttl|expir(?:y|es)(?:-?time)?|renews?-?(?:at|in)?)(?:-?(?:ms|millis))?$"
         ),
     ),
     ("remaining", pattern(r"(?:remaining|remain$|left|available)")),
@@ -72,17 +72,33 @@ _WHOLE: Final = pattern(r"rate-?limit|^remaining-req$|^api-limits$|^req-limit-")
 #: Names of limits without such a word: `x-acme-remaining` beside `x-acme-reset`.
 _PLAIN: Final = pattern(r"(.{2,64})-(remaining|left|limit|resets?(?:-?at|-?in|-?after)?)")
 #: Names of limits that are said as a ratio: `x-acme-call-limit: 40/40`.
-_RATIO: Final = pattern(r"(?:call-?limit|bucket-?level)$")
+_RATIO: Final = pattern(r"(?:call-?limit|bucket-?level|(?:api|calls?|requests?)-usage|limit-?info)$")
 #: Names of waits, which denials have.
 _WAIT: Final = pattern(
     r"retry-?(?:after|in\b|at\b)|rate-?limit-retry$|lock-?out(?:-?until|-?ends?)?$|(?:banned|blocked|locked)-?until$|rate-?limit-after$"
     r"|(?:wait|delay|back-?off)(?:-?(?:time|sec|seconds|ms))?$|limited-?(?:for|until)$|time-?left$"
+    r"|cool-?down(?:-?(?:sec|seconds|ms|until))?$|penalty(?:-?(?:time|sec|seconds|ms))?$|(?:ban|block(?:ed)?|lock(?:ed)?)-?expir(?:es|y)(?:-?at)?$"
+    r"|available-?(?:at|in|after)$|try-?again(?:-?(?:at|in|after))?$|next-?(?:request|call|retry|attempt|allowed|available)[a-z-]{0,16}(?:at|in|time)$"
+    r"|re(?:fill|plenish(?:ment)?)s?-?(?:at|in|time)$"
 )
 _MILLISECONDS: Final = pattern(r"-?(?:ms|millis|milliseconds)$")
 #: Words in every name that says a part of a limit, or a wait; and those of which such a name has one of each kind.
 _ALONE: Final = (
     *("limit", "quota", "remain", "left", "reset", "retry", "wait", "backoff", "back-off", "bucket", "qps", "lockout"),
-    *("lock-out", "until"),
+    *(
+        "lock-out",
+        "until",
+        "cooldown",
+        "cool-down",
+        "penalty",
+        "-expir",
+        "available-",
+        "again",
+        "next-",
+        "refill",
+        "replenish",
+        "usage",
+    ),
 )
 _WITH_A_PART: Final = ("call", "request", "token", "throttle")
 _PART_WORDS: Final = ("next", "expir", "renew", "interval", "period", "window", "max", "total", "allowed", "available")
@@ -143,7 +159,7 @@ def readers_of(known: tuple[LimitReader, ...], names: tuple[str, ...], unknown: 
             made.append(_with(LimitReader(sources, "-", (), SECOND, -1, (), in_body=False), own, []))
     for name in unknown:
         if len(name) <= _MAX_NAME and _RATIO.search(name):
-            sources = LimitSources(ratio=name)
+            sources = LimitSources(ratio=name, reset=(f"{name}-reset",))
             made.append(LimitReader(sources, name, (name,), SECOND, -1, (), in_body=False, is_calculated=True))
     return tuple(made[: len(known) + MAX_FAMILIES])
 

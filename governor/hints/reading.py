@@ -26,6 +26,7 @@ from governor.hints.values import (
     least,
     listed,
     policies_in,
+    ratio,
     refilled_in,
     shortened,
     span,
@@ -209,7 +210,7 @@ class _Answer:
         """The limit, what remains and the reset, of which some follow from others: what is used, what comes back."""
         get = self._first
         if sources.ratio is not None:
-            used, _, of = (get(sources.ratio) or "").partition("/")
+            used, of = ratio(get(sources.ratio) or "")
         else:
             used, of = (get(source or "-") or "" for source in (sources.used, sources.limit))
         spent, all_of = count(used.strip()), count(of.strip())

@@ -14,7 +14,7 @@ from governor.hints.values import Clock, span
 #: Sentences that say that calls come too fast.
 _SAID: Final = pattern(
     r"too many (?!(?:pull|merge|friend|follow) )(?:(?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)|(?:\w+ )?request"
-    r"|(?:simultaneous|concurrent|parallel) \w+)\b"
+    r"|(?:simultaneous|concurrent|parallel) (?:queries|connections|jobs|operations|executions)(?! (?:configur|defin|in )))\b"
     r"(?! in (?:\w+ )?(?:batch|bulk|single|one))(?![^.]{0,48} account (?:has been|is|was) locked)"
     r"|please wait (?:\w+ ){0,5}before (?:you |your )?(?:try|next|send)\w*|too many polls"
     r"|reached (?:its|the|their|your) (?:(?!pull|merge|friend)\w+ )?(?:rate|requests?|api|calls?|query|api usage) limit"
@@ -60,7 +60,7 @@ _SAID_ELSEWHERE: Final = pattern(
     r"|trop de (?:requêtes|demandes|tentatives|appels|sms|messages)"
     r"|demasiad[ao]s (?:solicitudes|peticiones|intentos|llamadas|consultas)"
     r"|muitas (?:requisições|solicitações|tentativas|chamadas)|api bloquead"
-    r"|excedid\w (?:\w+ ){0,3}(?:acessos|requisições|chamadas)"
+    r"|excedid\w (?:o |a )?(?:número|limite|máximo|quantidade) (?:\w+ ){0,3}(?:acessos|requisições|chamadas)\b"
     r"|troppe richieste|troppi tentativi"
     r"|przekroczono (?:\w+ ){0,2}(?:limit|liczb)\w{0,2} [^.]{0,16}(?:żądań|zapytań|wywołań)"
     r"|zbyt (?:wiele|dużo) (?:żądań|zapytań|prób)"
@@ -164,6 +164,7 @@ _WAIT_ELSEWHERE: Final = pattern(
     r"|\b(?:dans|après|attende[zr]|patiente[zr])\s([0-9]{1,6})\s?(?:(seconde)|minute)|([0-9]{1,6})\s?(?:(秒|초|saniye)|分|분|dakika)钟?\s?(?:后|後|之后|以后|후|뒤|sonra)"
 )
 _NEXT_ELSEWHERE: Final = pattern(r"(?:siguiente|próximo|prochaine|nächsten?|prossimo|следующ\w{1,4}|下一) ?(?:minut|分钟)")
+_ENDS: Final = pattern(r"[.!?。]")
 #: Characters of a text in which a wait in another language alone denies a call: to look for its words takes long.
 _MAX_SHORT: Final = 512
 #: A number without a unit is a wait after these words only.
@@ -182,7 +183,7 @@ def says_rate_limited(text: str) -> bool:
         return True
     if (_is_elsewhere(text, _SAID_WORDS_ELSEWHERE) and _SAID_ELSEWHERE.search(text) is not None) or says_banned(text):
         return True
-    if len(text) <= _MAX_SHORT and _wait_elsewhere(text) > 0:  # As "try again in 30 seconds" in English.
+    if len(text) <= _MAX_SHORT and _asks_to_wait_elsewhere(text):
         return True
     spent = _SPENT.search(text) if has_one(text, _SPENT_WORDS) else None
     return spent is not None and _OTHER_THING.search(text, max(0, spent.start() - _NEAR), spent.end() + _NEAR) is None
@@ -233,6 +234,11 @@ def _spans_in(text: str, clock: Clock) -> int:
 def _is_elsewhere(text: str, words: tuple[str, ...]) -> bool:
     """Whether a text may be in another language than English: by its letters, or one of these words."""
     return not text.isascii() or has_one(text, words)
+
+
+def _asks_to_wait_elsewhere(text: str) -> bool:
+    """Whether a sentence of another language asks to try again after a wait, as "try again in 30 seconds" does."""
+    return _is_elsewhere(text, _AGAIN_WORDS) and any(_wait_elsewhere(sentence) > 0 for sentence in _ENDS.split(text))
 
 
 def _wait_elsewhere(text: str) -> int:

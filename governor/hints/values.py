@@ -59,6 +59,7 @@ _MONTHS: Final = {
 _SLASHED: Final = pattern(r"[0-9]{1,15}(?:/[0-9]{1,15}){1,7}")
 _PAIR: Final = pattern(r"([0-9]{1,15}):([0-9]{1,9})")
 #: What some servers write for several limits, `{"minute": 100, "day": 5000}`.
+_RATIO: Final = pattern(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s?/\s?([0-9]{1,15})(?![0-9])")
 _OLD_POLICY: Final = pattern(r"([0-9]{1,15})\s*;\s*w=([0-9]{1,15})")
 _NAMED: Final = pattern(r"(?i)[\"'](second|minute|hour|day|month)(?:ly)?[\"']\s?:\s?[\"']?([0-9]{1,15})(?![0-9.])")
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "month": 2_592_000}
@@ -319,6 +320,12 @@ def policies_in(text: str, clock: Clock) -> list[tuple[int | None, int]]:
     """The limits and their windows that an old draft of the IETF adds to a limit, `5, 60;w=60, 5;w=1`."""
     found = _OLD_POLICY.findall(text, 0, MAX_FIELD)[:MAX_VALUES]
     return [(count(quota), span(window, clock) or -1) for quota, window in found]
+
+
+def ratio(text: str) -> tuple[str, str]:
+    """What is used of a limit, and the limit: `40/40`, `api-usage=9/10, app-usage=2/5`. Of several those with least left."""
+    found = _RATIO.findall(text, 0, MAX_FIELD)[:MAX_VALUES]
+    return min(found, key=lambda one: float(one[1]) - float(one[0]), default=("", ""))
 
 
 def refilled_in(rate: str | None, missing: int) -> int:
