@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from governor._access import Access, Leases
@@ -33,6 +32,7 @@ from governor._units import DurationLike
 from governor.clock import Clock, forward_clock, system_clock, wall_clock
 from governor.config import Config
 from governor.config.model import built_in_config
+from governor.cooperative import SHARE, some_of, take_turns
 from governor.instrumentation import Hook
 from governor.messages import Fingerprint, RetryPlan
 from governor.policies.retry import CallFailure
@@ -208,11 +208,12 @@ class Governor(Asking):
         """
         portal, survey = self._access.running(), self._access.supervised().survey(also)
         if portal.on_loop():
-            while (statistics := next(survey)) is None:
-                await anyio.lowlevel.checkpoint()
-        else:
-            while (statistics := await portal.acall(partial(next, survey))) is None:
-                pass
+            return await take_turns(survey)
+        span, asked = 0.0, anyio.current_time()
+        while (statistics := await portal.acall(partial(some_of, survey, portal.time, span))) is None:
+            # As `Turns`: what the other loop takes until it answers is the turn of others.
+            answered = anyio.current_time()
+            span, asked = SHARE * (answered - asked), answered
         return statistics
 
     def reconfigure(self, config: Config) -> None:

@@ -25,6 +25,7 @@ from governor._supervisor import Supervisor
 from governor._units import SECOND, Duration, Instant, to_seconds
 from governor._version import __version__
 from governor.config import scope_of
+from governor.cooperative import take_turns
 from governor.protocol import Act, Acted, Answer, FromOwner, Group
 from governor.statistics import MemberStatistics
 
@@ -228,7 +229,4 @@ class Members:
             policy_file = self._supervisor.config.policy_file
             about = {"version": __version__, "pid": os.getpid(), "host": socket.gethostname(), "policy_file": policy_file}
             return msgspec.json.encode(about)
-        survey = self._supervisor.survey()
-        while (statistics := next(survey)) is None:
-            await anyio.lowlevel.checkpoint()
-        return msgspec.json.encode(statistics)
+        return msgspec.json.encode(await take_turns(self._supervisor.survey()))

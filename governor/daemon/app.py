@@ -12,7 +12,6 @@ from typing import Final
 import anyio
 import anyio.to_thread
 import msgspec
-from anyio.lowlevel import checkpoint
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from governor import Governor, GovernorState
-from governor.cooperative import MAX_IN_STEP
+from governor.cooperative import MAX_IN_STEP, Turns
 from governor.daemon import openapi, pages, reports
 from governor.daemon.actions import Actions
 from governor.daemon.documents import Health, Status
@@ -119,9 +118,10 @@ def _json(document: object) -> Response:
 
 
 async def _pieces(status: Status) -> AsyncIterator[bytes]:
+    turns = Turns()
     for piece in encoded(status):
         yield piece
-        await checkpoint()
+        await turns.after_step()
 
 
 class _Endpoints:

@@ -19,9 +19,8 @@ from typing import Final, NamedTuple, final
 
 import anyio
 import msgspec
-from anyio.lowlevel import checkpoint
 
-from governor.cooperative import take_turns
+from governor.cooperative import Turns, take_turns
 from governor.daemon.changes import changes
 from governor.daemon.documents import Changes, Status
 from governor.daemon.encoding import encoded
@@ -192,9 +191,10 @@ async def _message(before: _Reading | None, latest: _Reading) -> Message:
     if before is not None:
         document = await take_turns(changes(before.status, latest.status))
     made = [b"event: %b\ndata: " % (b"snapshot" if before is None else b"changes")]
+    turns = Turns()
     for piece in encoded(document):
         made.append(piece)
-        await checkpoint()
+        await turns.after_step()
     return [*made, b"\n\n"]
 
 

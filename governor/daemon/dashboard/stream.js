@@ -2,6 +2,8 @@
 
 /** Milliseconds: a connection that is silent for so long counts as broken. */
 const SILENCE = 5_000;
+/** The same for one that has been answered, until its snapshot is there: with many scopes it is read and sent for seconds. */
+const FIRST_SILENCE = 30_000;
 /** Milliseconds before the next attempt; the last one from then on. */
 const PAUSES = [500, 1_000, 2_000];
 
@@ -34,7 +36,8 @@ export class Stream {
 
   /** Call this every second: a connection that died in silence is given up. */
   check() {
-    if (this.#source && performance.now() - this.#heardAt > SILENCE) this.#broken();
+    const isArriving = !this.#status && this.#source?.readyState === EventSource.OPEN;
+    if (this.#source && performance.now() - this.#heardAt > (isArriving ? FIRST_SILENCE : SILENCE)) this.#broken();
   }
 
   #heard(status) {
