@@ -79,10 +79,10 @@ class ScopeActor(Stepped):
         self.ledger = Ledger(scope, pipeline, pipeline.shared.budget, common.clock, common.announcer)
         self.ledger.follow_units()
         self.life = Lifecycle()
-        # Until the first step, which makes all of these. Successes may be left by any thread at any time.
+        # Until the first step, which makes all of these.
         self._steps = self._leasing = None
-        self.inbox = self.large = self.unread = self.deposits = NOTHING
-        self.answered, self.successes, self.leased = None, [], NO_PERMITS
+        self.inbox = self.large = self.unread = self.deposits = self.successes = NOTHING
+        self.answered, self.leased = None, NO_PERMITS
         self._follow_policies()
 
     @property

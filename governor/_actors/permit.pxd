@@ -22,7 +22,7 @@ cdef inline PermitSource source_of(object owner):
     return None
 
 
-cdef object NOT_TOLD, get_ident  # Read without a look-up.
+cdef object NOTHING, NOT_TOLD, get_ident  # Read without a look-up.
 
 
 # Said here as well as in the source, for the modules that have subclasses.

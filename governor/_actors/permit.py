@@ -12,6 +12,7 @@ from governor._actors.endings import ending_of
 from governor._actors.permit_owner import Owner
 from governor._failures import Classifier
 from governor._fields import stored_directly
+from governor._lazy import NOTHING
 from governor._units import Instant, from_seconds
 from governor.errors import ConfigError, UsageError
 from governor.hints import Hint, Severity
@@ -174,6 +175,8 @@ class Permit(msgspec.Struct, gc=False, eq=False):  # C: class Permit:
                     for _ in owner.answered:  # C: owner.answered.left -= 1
                         break  # C: # One turn counts one, and costs less than `next`.
                     return
+                if owner.successes is NOTHING:
+                    owner.prepare()
                 if len(owner.successes) < MAX_SUCCESSES:
                     self.reported = True
                     owner.successes.append(status)

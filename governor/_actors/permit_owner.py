@@ -54,7 +54,10 @@ class Owner(Protocol):
 
     @property
     def successes(self) -> MutableSequence[Any]:
-        """Where other threads leave each other `Success` that need not be read at once."""
+        """Where other threads leave each other `Success` that need not be read at once. `NOTHING` before `prepare`."""
+
+    def prepare(self) -> None:
+        """Makes that list, on any thread."""
 
     @property
     def listens(self) -> bool:

@@ -68,7 +68,7 @@ class Stepped(InPlace):
             holder = self._leasing.holder
             # Without the lock of the interpreter two threads could count one and the same success: they leave them one by one.
             self.answered = holder.answered if has_interpreter_lock() else None
-            self.deposits = holder.deposits
+            self.successes, self.deposits = holder.successes, holder.deposits
             self._steps = made
         making.pop(owner, None)
         if self.life.closed:
@@ -136,6 +136,10 @@ class Stepped(InPlace):
     def send(self, message: Acquire | Leave, waiter: Waiter | None = None) -> None:
         """Leaves a message, on any thread: see `Mailbox.send`."""
         self.steps().mailbox.send(message, waiter)
+
+    def prepare(self) -> None:
+        """Makes the list of successes, on any thread."""
+        self.steps()
 
     def wake(self) -> None:
         """Has the successes read soon that were left, on any thread."""

@@ -96,6 +96,9 @@ class OutcomeLeaver:
     def wake(self) -> None:
         """Not called: it does not gather successes."""
 
+    def prepare(self) -> None:
+        """Not called: its list is there from the start."""
+
     @property
     def outcomes(self) -> Self:
         """Where outcomes are left."""

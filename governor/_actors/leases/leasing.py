@@ -12,13 +12,12 @@ Bound: there are at most as many remote holders as connected processes that have
 
 from collections import Counter
 from operator import length_hint
-from typing import TYPE_CHECKING, cast, final
+from typing import TYPE_CHECKING, final
 
 from governor import instrumentation
 from governor._actors.leases.lease import MAX_LEASED_TO_MEMBER, NO_DEMAND, Demand, LocalHolder
 from governor._actors.leases.permits_ahead import PermitsAhead
 from governor._actors.ledger import Ledger
-from governor._actors.permit import Success
 from governor._actors.permit_owner import Owner
 from governor._exports import Later
 from governor._units import NEVER, Instant
@@ -75,7 +74,7 @@ class Leasing:
         self._used = 0
         #: When the permits that are outstanding here were leased, if limits wait for outcomes.
         self._leased_at: Instant | None = None
-        self.holder = LocalHolder(successes=cast("list[Success]", owner.successes))
+        self.holder = LocalHolder()
         #: Made with the first ask that finds the lease empty: nothing is granted ahead before it.
         self.demand = NO_DEMAND
         #: The holders in other processes with permits that are outstanding, and how many those are together.

@@ -59,6 +59,9 @@ class Listener(PermitSource):
     def wake(self) -> None:
         raise AssertionError
 
+    def prepare(self) -> None:
+        raise AssertionError
+
     def succeed(self, permit: Permit, granted_at: Instant, generation: int, status: int | None) -> bool:
         return False
 
