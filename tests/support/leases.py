@@ -92,6 +92,8 @@ def ahead(governor: Governor, *scopes: str, least: int = 20, method: str | None 
     def fill_all() -> None:
         for actor in actors:
             actor.within(partial(fill, actor))
+            # On a busy machine the look that the asks have left may be over: without another one nothing is ever read.
+            actor.steps()._look_soon()
 
     with standing_still(governor, fill_all):
         assert all(len(actor.leasing.holder) >= least for actor in actors)
