@@ -111,7 +111,10 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     if alone:
         server, ledgers = ledger.pipeline.own_server, [ledger]
     sent = _sent(ledger, sharing, server, now)
-    rates = [units * SECOND / span for units, span, least in zip(sent, SPANS, _TELLING, strict=True) if units >= least]
+    # A short wait is one of the time in which calls were sent, and they may have begun of late.
+    short = wait if wait is not None and wait <= SHORT else MINUTE
+    spans = [min(span, now - since + short) for span, (_, since) in zip(SPANS, sent, strict=True)]
+    rates = [units * SECOND / span for (units, _), span, least in zip(sent, spans, _TELLING, strict=True) if units >= least]
     # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until it denies again
     # although that was kept, or a rate has been learned, which was too high then. So is a short wait if requests are left.
     vague = wait is None or (contradicts and wait <= SHORT)
@@ -123,7 +126,11 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     # Where the answer does not say how long to wait, a provider that documents a long wait counts for as long.
     lasts = denied.retry_after if wait is None and denied.retry_after is not None and denied.retry_after > SHORT else wait
     in_flight = sum(one.under_way() for one in ledgers)
-    pause, revealed = server.throttled(now, grant, sent=most, succeeded=succeeded, wait=lasts, limit=limit, in_flight=in_flight)
+    # A long wait ends with its window, and of the calls before it some were in an earlier one.
+    history = _calls(ledger, sharing, now) if server.learned is None and (lasts or 0) <= SHORT else ()
+    pause, revealed = server.throttled(
+        now, grant, sent=most, succeeded=succeeded, wait=lasts, limit=limit, in_flight=in_flight, history=history
+    )
     paused = False
     if pause is not None and (wait is None or word.broken):
         # A wait that has proved false is four times as long each time, as a pause is that the server does not ask for.
@@ -211,14 +218,25 @@ def _history(ledgers: Sequence[Ledger], grant: Grant, unit: str) -> History:
     return found[::-1]
 
 
-def _sent(ledger: Ledger, sharing: Others, server: ServerLimits, now: Instant) -> Sequence[int]:
-    """The calls to the provider, or of the scope if it is the `server` of that alone, in each of `SPANS`.
+def _sent(ledger: Ledger, sharing: Others, server: ServerLimits, now: Instant) -> Sequence[tuple[int, Instant]]:
+    """The calls in each of `SPANS`, and the first: to the provider, or of the scope if it is the `server` of that alone.
 
     While no rate is learned, the cap knows the calls of all providers. This one is taken to have the part of them that it has
     had of all calls so far.
     """
-    accepted = server.accepted(now)
-    if accepted is not None:
-        return accepted
-    part = sharing.part(ledger.pipeline.shared)
-    return [round(part * sum(units for _, units in ledger.pipeline.cap.since(Instant(now - span)))) for span in SPANS]
+    if server.learned is not None:
+        return server.learned.learner.window.sent(now)
+    calls = _calls(ledger, sharing, now)
+    since = [[one for one in calls if one[0] >= now - span] for span in SPANS]
+    return [(sum(units for _, units in one), one[0][0] if one else now) for one in since]
+
+
+def _calls(ledger: Ledger, sharing: Others, now: Instant) -> History:
+    """The calls to the provider in the longest of `SPANS`, by the instant of their grants."""
+    part, every, counted, calls = sharing.part(ledger.pipeline.shared), 0, 0, list[tuple[Instant, int]]()
+    for instant, units in ledger.pipeline.cap.since(Instant(now - SPANS[-1])):
+        every += units
+        if round(part * every) > counted:
+            calls.append((instant, round(part * every) - counted))
+            counted = round(part * every)
+    return calls

@@ -298,6 +298,35 @@ async def test_wrong_hints_are_not_worse_than_none(headers: dict[str, str], gap:
 
 
 @pytest.mark.promise("R15")
+@pytest.mark.parametrize(("rate", "spurious", "least", "most"), [(20.0, 0, 55, 1), (20.0, 1, 10, 2), (1.0, 0, 2, 12)])
+async def test_calls_that_began_just_before_a_denial_with_a_short_wait_are_not_taken_for_those_of_a_long_span(
+    rate: float, spurious: int, least: int, most: int
+) -> None:
+    """Twenty calls use up a bucket at once. Some calls after that are denied in a row although it has units again."""
+    left, filled_at, served, denied = 20.0, 0.0, list[float](), 0
+    async with governed() as governor:
+        began = anyio.current_time()
+        while (now := anyio.current_time() - began) < 12.0:
+            answer = ask(governor)
+            if isinstance(answer, Denied):
+                await anyio.sleep(answer.retry_after or 0.1)
+                continue
+            left, filled_at = min(20.0, left + rate * (now - filled_at)), now
+            if left >= 1 and not 0 < denied <= spurious:
+                left -= 1
+                served.append(now)
+                answer.record(status=200)
+            else:
+                denied += 1
+                answer.hints(read_hints("acme", 429, {"retry-after": "1"}, now=1.7e9 + now))
+                answer.record(status=429)
+            await anyio.sleep(0.005)
+
+    assert least <= sum(at >= 8.0 for at in served)
+    assert denied <= most
+
+
+@pytest.mark.promise("R15")
 async def test_a_wait_that_is_far_too_long_is_kept_and_the_rate_is_learned_from_the_second_denial() -> None:
     served, denied = await _ten_a_minute({"retry-after": "2592000", "x-ratelimit-remaining": "0"}, 1.5, hours=6)
 

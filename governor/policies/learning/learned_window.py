@@ -105,6 +105,19 @@ class LearnedWindow:
         """The calls that were accepted in each of `SPANS`, including those that are not denied yet."""
         return tuple(log.used(now) for log in self._logs.values())
 
+    def sent(self, now: Instant) -> list[tuple[int, Instant]]:
+        """The same, each with when the first of them was granted."""
+        calls = [log.since(Instant(now - span + 1)) for span, log in self._logs.items()]
+        return [(sum(count for _, count in one), one[0][0] if one else now) for one in calls]
+
+    def has_begun(self, now: Instant) -> bool:
+        """Whether all calls of the longest span were granted in the shortest one."""
+        return self.sent(now)[-1][1] > now - SPANS[0]
+
+    def since(self, instant: Instant) -> int:
+        """The calls of the longest span that were granted after an instant, and are not denied yet."""
+        return sum(count for _, count in self._logs[MINUTE].since(Instant(instant + 1)))
+
     def sent_before(self, granted_at: Instant) -> int:
         """The calls of the second that ends with a call that was granted then, which are not denied yet."""
         since = self._logs[SPANS[0]].since(Instant(granted_at - SECOND))
@@ -113,6 +126,11 @@ class LearnedWindow:
     def mean(self, now: Instant) -> float:
         """The calls per second that were accepted in the longest span, including those that are not denied yet."""
         return self._logs[SPANS[-1]].used(now) * SECOND / SPANS[-1]
+
+    def through(self, now: Instant) -> float:
+        """The same since the first call of that span, and a second at least."""
+        count, since = self.sent(now)[-1]
+        return count * SECOND / max(now - since, SECOND)
 
     def stated_span(self, now: Instant, limit: int | None) -> Duration | None:
         """The span in which about as many calls were accepted as the server states; None if there is none."""

@@ -17,6 +17,7 @@ rate begins anew; what was denied is not forgotten while the provider is asked.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 from governor._units import MINUTE, SECOND, Duration, Instant
@@ -179,6 +180,11 @@ class RateLearner:
                 self.rate, self._moved_at, self._since = min(self.rate, FIRST_RATE), now, 0
             self._grow(now)
 
+    def recall(self, calls: Iterable[tuple[Instant, int]]) -> None:
+        """Calls that were granted before anything was learned, in order of time."""
+        for granted_at, count in calls:
+            self.window.add(granted_at, count)
+
     def has_accepted(self, now: Instant, since: Instant, granted_at: Instant, *, succeeded: bool) -> bool:
         """A call is denied that was granted then. Whether one granted after `since` has been accepted: see `LearnedWindow`."""
         self.window.remove(granted_at)
@@ -257,9 +263,14 @@ class RateLearner:
             self.denials += 1
             self._probing = True
             self.pace = 0.0
-            known = self.window.deny(now, MIN_PAUSE if wait is None else wait, again=True)
-            if known is not None and self.denials == 2:
-                self._restart(now, known, STEADY)
+            lasts, span = MIN_PAUSE if wait is None else wait, self.window.span
+            if wait is not None and wait <= SHORT and self.window.has_begun(Instant(now + wait)):
+                # A window may be as long as calls have been sent.
+                self._restart(now, min(self._curve.peak, self.window.through(now)), STEADY)
+            else:
+                known = self.window.deny(now, lasts, again=True)
+                if known is not None and (self.denials == 2 or span is None):
+                    self._restart(now, known, STEADY)
             self._curve.throttled_at = _seconds(now)
             self.rate = min(self.rate, PROBE_RATE)
         self._in_spell = self._paused = True
@@ -312,6 +323,10 @@ class RateLearner:
         rate = self._measured.rate or (sent if self._curve is None else 0.0) or self.rate
         rate = min(max(rate, self.window.mean(now)), self.rate)
         is_rate = wait is not None and wait <= SHORT
+        if self._curve is not None and is_rate and self.window.has_begun(now):
+            # What a bucket held at first is spent: from one denial to the next it has gained what was accepted.
+            count = self.window.since(self._throttled_at)
+            rate = rate if count >= _TELLING_SECOND else min(rate, count * SECOND / (now - self._throttled_at))
         if is_rate and not grant.ahead and grant.granted_at - self._throttled_at > SHORT + SECOND:
             # Calls that were sent after the denied one may be denied as well. In a pause none are sent.
             latest = self.window.sent_before(grant.granted_at)
@@ -347,6 +362,9 @@ class RateLearner:
         """The provider answers again after a spell of denials. After a long one, what got through is its rate."""
         assert self._curve is not None
         spell, cycle = now - self._spell_at, now - self._cycle_at
+        if self.denials > 1 and self.window.span is None:
+            # All calls may have been in a window that ends now.
+            self._restart(now, min(self._curve.peak, self.window.through(now)), STEADY)
         if spell > MINUTE and spell * _WINDOW_PART > cycle:
             through = self._cycle_calls * SECOND / cycle
             self._flat = _WINDOW_FLATS * _seconds(cycle)

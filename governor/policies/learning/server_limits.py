@@ -164,14 +164,18 @@ class ServerLimits:
         wait: Duration | None = None,
         limit: int | None = None,
         in_flight: int = 0,
+        history: History = (),
     ) -> tuple[Duration | None, bool]:
         """The server has denied a call without saying what its limit is: see `LearnedRatePolicy.throttled`.
 
-        `in_flight` are the calls to it, the denied one included. Returns the pause that is due, and whether there are other
-        `limits` now. A denial that the limit of calls at work explains changes no rate.
+        `in_flight` are the calls to it, the denied one included, and `history` those that were granted before the first denial.
+        Returns the pause that is due, and whether there are other `limits` now. A denial that the limit of calls at work
+        explains changes no rate.
         """
         known = self.learned is not None
         learned = self.learned_rate(now)
+        if not known:
+            learned.learner.recall(history)
         if self.at_work is not None and self.at_work.explains(in_flight):
             # Denials in a row are of another limit: places become free while calls end.
             since = self.at_work.throttled_at
