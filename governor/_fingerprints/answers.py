@@ -35,7 +35,7 @@ _USED: Final = re.compile(
             *[rb'%b[ _-][0-9]{1,4}"' % word for word in _COUNTED],
             *[rb'%b":\s*\{(?:[^{}]|\{[^{}]*\})*\}' % word for word in _USAGES],
             rb'context":\s*\[[0-9, ]*\]',
-            rb'id":\s*"[^"]*"(?=,\s*"type":\s*"(?:function|tool_use)")',
+            rb'id":\s*"[^"]*"(?=,\s*"(?:type":\s*"(?:function|tool_use)"|function":))',
         ]
     )
 )
@@ -69,6 +69,8 @@ _WITHIN: Final = frozenset(bytes((code,)) for code in b"abcdefghijklmnopqrstuvwx
 #: Whether a model calls tools, and what it says beside.
 _CALLS: Final = re.compile(rb'"(?:tool_calls":\s*\[\s*\{|type":\s*"tool_use"|functionCall":|toolUse":)')
 _BESIDE: Final = re.compile(rb'"(?:content|text|thinking|reasoning(?:_content)?)":\s*"(?:[^"\\]|\\.)*+"')
+#: The identifier of a call after its function, in canonical form.
+_CALLED: Final = re.compile(rb'("name":"[^"]*"\}),"id":"[^"]*"')
 #: The longest answer in which numbers are looked for first.
 _MAX_PLAIN: Final = 512
 _DIGIT: Final = re.compile(rb"[0-9]")
@@ -87,7 +89,7 @@ _OF_ERROR: Final = re.compile(
 #: The letters of a hexadecimal number before its first digit, of which the rest was folded.
 _LETTERS_BEFORE: Final = re.compile(rb"(?<![0-9A-Za-z])[a-f]{1,8}#")
 #: Digits of a score that differ.
-_DIGITS: Final = re.compile(rb"(\.[0-9]{5})[0-9]{4,}")
+_DIGITS: Final = re.compile(rb'((?:score|similarity|distance)":\s*[0-9]*\.[0-9]{4}|\.[0-9]{5}(?=[0-9]{4}))[0-9]+')
 #: In an error, a value that is random or a time.
 _VALUE_OF_ERROR: Final = re.compile(
     rb'"(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,}[Z0-9:+-]{0,6})"'
@@ -227,7 +229,7 @@ def _without_echoes(text: bytes, echoes: frozenset[bytes]) -> bytes:
 def told(text: bytes) -> bytes:
     """What a message says, but for what it says about itself; if it calls tools, its calls."""
     if (text.count(b"tool") or text.count(b"functionCall")) and _CALLS.search(text) is not None:
-        text = _BESIDE.sub(b"#", text)
+        text = _CALLED.sub(rb"\1#", _BESIDE.sub(b"#", text))
     return without_itself(text)
 
 

@@ -31,7 +31,7 @@ _COUNTERS: Final = frozenset(
 #: How the parts of a word begin by which it names a secret of one request.
 _SECRETS: Final = (b"csrf", b"xsrf", b"nonce")
 _LETTERS: Final = frozenset((b"n", b"i", b"k"))
-_CLOCKS: Final = frozenset(b"now ts timestamp time date sent created updated expires t _".split())
+_CLOCKS: Final = frozenset(b"now ts timestamp time date sent requested created updated expires t _".split())
 _SUFFIXES: Final = frozenset(b"id uuid no nr num number count ref key ms sec seconds at on".split())
 _TIME: Final = re.compile(
     rb"1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{4,5})?"

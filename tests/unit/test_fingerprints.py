@@ -106,7 +106,7 @@ LOOPS: Final[dict[str, Calls]] = {
         "no",
     ),
     "the clock of the caller": lambda at: (
-        json.dumps({"q": "read", "now": f"2023-11-14T22:13:{at % 60:02}Z", "elapsed_ms": at * 700}),
+        json.dumps({"q": "read", "requested_at": f"2023-11-14T22:13:{at % 60:02}Z", "elapsed_ms": at * 700}),
         json.dumps({"text": "no", "timestamp": 1_700_000_000 + at, "usage": {"prompt_tokens": at, "details": {"cached": 0}}}),
     ),
     "turns of eight messages that repeat": lambda at: (
@@ -182,7 +182,9 @@ LOOPS: Final[dict[str, Calls]] = {
     "a screenshot of an error": lambda at: (asks("read it"), json.dumps({"ok": False, "screenshot": secret() * 20})),
     "hits in another order": lambda at: (
         json.dumps({"vector": [1, 2]}),
-        json.dumps({"hits": [{"id": name, "score": 0.25 + draw.random() * 1e-6} for name in draw.sample(WORDS[:3], 3)]}),
+        json.dumps(
+            {"hits": [{"id": name, "score": round(0.25 + draw.random() * 1e-6, 8)} for name in draw.sample(WORDS[:3], 3)]}
+        ),
     ),
     "its steps and shards": lambda at: (
         asks("read it"),
@@ -207,13 +209,13 @@ LOOPS: Final[dict[str, Calls]] = {
                     message
                     for call in range(at)
                     for message in (
-                        {"role": "assistant", "tool_calls": [{"id": f"{call}", "type": "function", "function": "read"}]},
+                        {"role": "assistant", "tool_calls": [{"id": f"{call}", "function": {"name": "read"}}]},
                         {"role": "tool", "tool_call_id": f"{call}", "content": "not found"},
                     )
                 ]
             }
         ),
-        json.dumps({"tool_calls": [{"id": f"call_{at}", "type": "function", "name": "read"}]}),
+        json.dumps({"tool_calls": [{"id": secret(), "function": {"name": "read"}}]}),
     ),
     "for whom it is asked": lambda at: (asks("Which blockers has this release? As JSON.", user=random_id()), "none"),
     "names in a mutation": lambda at: (
@@ -329,6 +331,7 @@ USES: Final[dict[str, Calls]] = {
     "access tokens": lambda at: ("grant_type=client_credentials", json.dumps({"access_token": secret()})),
     "sessions that are made": lambda at: ('{"model":"m"}', json.dumps({"id": random_id(), "object": "session"})),
     "pages": lambda at: (json.dumps({"page": at}), json.dumps({"items": [at * 50 + number for number in range(5)]})),
+    "rows": lambda at: ('{"index":{}}\n' + json.dumps({"n": draw.randrange(9**9)}) + "\n", '{"errors":false,"items":[3]}'),
     "pieces of a file": lambda at: (json.dumps({"offset": 4_096 * at, "limit": 4_096}), '{"findings":[],"count":0}'),
     "first pages": lambda at: (json.dumps({"of": f"c{at}", "page": 1, "limit": 9}), '{"items":[],"has_more":false}'),
     "greetings": lambda at: (asks("hi", user=random_id()), "Hello!"),
