@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from governor._fingerprints.volatile import CURSOR, VALUE, may_page
+from governor._fingerprints.volatile import CURSOR, VALUE, ZEROS, may_page
 
 #: The name of a member of an object, and its value if that is text or a number.
 _NAME_OF_MEMBER: Final = re.compile(rb'"([A-Za-z_]{2,40}+)":')
@@ -35,7 +35,6 @@ _USED: Final = re.compile(
             *[rb'%b[ _-][0-9]{1,4}"' % word for word in _COUNTED],
             *[rb'%b":\s*\{(?:[^{}]|\{[^{}]*\})*\}' % word for word in _USAGES],
             rb'context":\s*\[[0-9, ]*\]',
-            rb'id":\s*"[^"]*"(?=,\s*"(?:type":\s*"(?:function|tool_use)"|function":))',
         ]
     )
 )
@@ -69,7 +68,8 @@ _WITHIN: Final = frozenset(bytes((code,)) for code in b"abcdefghijklmnopqrstuvwx
 #: Whether a model calls tools, and what it says beside.
 _CALLS: Final = re.compile(rb'"(?:tool_calls":\s*\[\s*\{|type":\s*"tool_use"|functionCall":|toolUse":)')
 _BESIDE: Final = re.compile(rb'"(?:content|text|thinking|reasoning(?:_content)?)":\s*"(?:[^"\\]|\\.)*+"')
-#: The identifier of a call after its function, in canonical form.
+#: The identifier of a call: before its function or its type, and in canonical form after its function.
+_CALL: Final = re.compile(rb'"id":\s*"[^"]*"(?=,\s*"(?:type":\s*"(?:function|tool_use)"|function":))')
 _CALLED: Final = re.compile(rb'("name":"[^"]*"\}),"id":"[^"]*"')
 #: The longest answer in which numbers are looked for first.
 _MAX_PLAIN: Final = 512
@@ -88,8 +88,9 @@ _OF_ERROR: Final = re.compile(
 )
 #: The letters of a hexadecimal number before its first digit, of which the rest was folded.
 _LETTERS_BEFORE: Final = re.compile(rb"(?<![0-9A-Za-z])[a-f]{1,8}#")
-#: Digits of a score that differ.
-_DIGITS: Final = re.compile(rb'((?:score|similarity|distance)":\s*[0-9]*\.[0-9]{4}|\.[0-9]{5}(?=[0-9]{4}))[0-9]+')
+#: Digits of a number that differ, and those of a score: two patterns, as each skips to its first byte.
+_DIGITS: Final = re.compile(rb"(\.[0-9]{5})[0-9]{4,}")
+_SCORE: Final = re.compile(rb'((?:score|similarity|distance)":\s*[0-9]*\.[0-9]{4})[0-9]+')
 #: In an error, a value that is random or a time.
 _VALUE_OF_ERROR: Final = re.compile(
     rb'"(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,}[Z0-9:+-]{0,6})"'
@@ -123,6 +124,10 @@ _RANDOM: Final = re.compile(
     rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}"
     rb"|(?<![0-9A-Za-z.])(?!0x)(?=[a-z.]*[0-9])(?=[0-9.]*[a-z])[0-9a-z.]{16,}(?![0-9A-Za-z])"
 )
+#: Where there may be one: each digit, small letter and point is x.
+_RUNS: Final = bytes.maketrans(b"0123456789abcdefghijklmnopqrstuvwxyz.", b"x" * 37)
+_LONG: Final = b"x" * 16
+_UUID: Final = b"xxxxxxxx-xxxx-"
 _NAMING: Final = rb"[A-Za-z_-]*(?:id|Id|ID|at|At|_ts|date|time|changed|updated|modified)"
 _NAME: Final = re.compile(rb'"%b":\s*"[^"]*"' % _NAMING)
 _IDENTITY: Final = re.compile(rb'"(?:%b|number|iid|key|self|[a-z_]*url|href|location)":\s*(?:"[^"]*"|[0-9.]+)' % _NAMING)
@@ -170,7 +175,9 @@ def is_past_end(answer: bytes) -> bool:
 
 def gist(text: bytes) -> bytes:
     """What an answer says, without which thing it is about."""
-    return _RANDOM.sub(b"#", (_IDENTITY if text.count(b'"id":') else _NAME).sub(b"#", text))
+    text = (_IDENTITY if text.count(b'"id":') else _NAME).sub(b"#", text)
+    runs = text.translate(_RUNS)
+    return _RANDOM.sub(b"#", text) if runs.count(_LONG) or runs.count(_UUID) else text
 
 
 def acknowledges(answer: bytes) -> bool:
@@ -206,7 +213,7 @@ def _without_values(text: bytes) -> bytes:
     if len(set(_MADE.findall(text))) == 1:
         text = _MADE.sub(b"#", text)
     has = text.count
-    if has(b" in ") or has(b" at ") or has(b"equest ") or has(b"s of "):
+    if has(b" at 0x") or has(b"equest ") or has(b"s of ") or (has(b" in ") and text.translate(ZEROS).count(b" in 0")):
         text = _IN_TEXT.sub(b"#", text)
     if has(b'"choices"') or has(b'"usage"') or has(b'"messages"'):
         text = _COMPLETION.sub(b"#", text)
@@ -216,6 +223,8 @@ def _without_values(text: bytes) -> bytes:
         text = _TOKEN.sub(b"#", text)
     if has(b"nvelope"):
         text = _ENVELOPE.sub(b"#", text)
+    if has(b"score") or has(b"similarity") or has(b"distance"):
+        text = _SCORE.sub(rb"\1", text)
     return _DIGITS.sub(rb"\1", text) if has(b".") else text
 
 
@@ -238,6 +247,8 @@ def without_itself(text: bytes) -> bytes:
         member = _about_itself(name)
         if member is not None:
             text = member.sub(b"#", text)
+    if text.count(b'"function"') or text.count(b'"tool_use"'):
+        text = _CALL.sub(b"#", text)
     text = _USED.sub(b"#", text)
     has = text.count
     if may_page(text):

@@ -71,11 +71,12 @@ class Fingerprints:
         exact = self._digest(b"%b%b\n%d\n%b" % (head, asked, len(whole), ends(whole, MAX_BODY)))
         text = b"%b\n%b" % (asked, ends(whole, MAX_FOLDED))
         waits, reads, polls = asks(head, text)
-        if (is_plain(text) and not in_session(head)) or has_rows(text):
+        within = in_session(head)
+        if (is_plain(text) and not within) or has_rows(text):
             return Fingerprint(exact, exact, waits=waits, reads=reads, polls=polls)
         found: list[bytes] = []
         told = prompts.folded(asked, text, document) if prompts.is_prompt(text) else text
-        folded_head, told = without_session(head, told, found)
+        folded_head, told = without_session(head, told, found) if within else (head, told)
         pages = may_page(told) and CURSOR.search(told) is not None
         told, place = without_offset(_folded(told, found, pages=pages), found)
         folded = uncounted(told, found)

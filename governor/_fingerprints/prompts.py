@@ -26,6 +26,9 @@ _CLOCK: Final = re.compile(
     rb"(?:[A-Z][a-z]{2,8} [0-9]{1,2},? [0-9]{4}|[0-9]{1,2} [A-Z][a-z]{2,8} [0-9]{4}|[0-9]{1,4}[/-][0-9]{1,2}[/-][0-9]{1,4})"
     rb"(?:,| at)? [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: ?[AaPp][Mm])?"
 )
+#: The most bytes of it before the last digit of the hour, and from there on.
+_CLOCK_BEFORE: Final = 80
+_CLOCK_BEHIND: Final = 20
 #: A message before the last that sums up what was said before.
 _SUMMARY: Final = re.compile(
     rb'"content":"(?:[^"\\ ]+ ){0,4}(?:[sS]ummary|SUMMARY)(?: of (?:the |our |your )?(?:work|conversation|session|chat|progress'
@@ -63,13 +66,25 @@ def folded(asked: bytes, text: bytes, document: object) -> bytes:
         text = _MESSAGE.sub(b"", text)
     if has(b'"metadata"'):
         text = _METADATA.sub(b"", text)
-    if has(b"urrent ") or has(b"oday") or has(b"ow is ") or has(b"ime is ") or has(b"ime: ") or has(b"ate: "):
-        text = _CLOCK.sub(rb"\1#", text)
+    text = _without_clock(text)
     if text.count(b"ummary") or text.count(b"SUMMARY"):
         text = _SUMMARY.sub(b"#", text)
     if _MAY_BE_STEPS.search(text.translate(ZEROS)) is not None:
         text = _STEPS.sub(b"#", text)
     return without_itself(text)
+
+
+def _without_clock(text: bytes) -> bytes:
+    """A prompt without the clock in words, which is looked for around times of day: most prompts have none."""
+    times = text.translate(ZEROS)
+    first = times.find(b"0:00")
+    if first < 0:
+        return text
+    has = text.count
+    if not (has(b"urrent ") or has(b"oday") or has(b"ow is ") or has(b"ime is ") or has(b"ime: ") or has(b"ate: ")):
+        return text
+    begin, end = max(0, first - _CLOCK_BEFORE), times.rfind(b"0:00") + _CLOCK_BEHIND
+    return b"%b%b%b" % (text[:begin], _CLOCK.sub(rb"\1#", text[begin:end]), text[end:])
 
 
 def _without_user(text: bytes, document: object) -> bytes:
@@ -97,8 +112,8 @@ def _unrepeated(document: object) -> bytes | None:
                 messages = transcript.rstrip().split("\n")
             case _:
                 continue
-        turns = [_said(message) for message in messages[-MAX_TURNS - 1 :]]
-        if turns[-1] not in turns[:-1]:
+        last, role = _said(messages[-1]), _role(messages[-1])
+        if all(_role(message) != role or _said(message) != last for message in messages[-MAX_TURNS - 1 : -1]):
             return None
         turns = [_said(message) for message in messages[-2 * MAX_TURNS :]]
         size = next((size for size in range(1, len(turns) // 2 + 1) if _repeats(turns, size)), None)
@@ -109,6 +124,11 @@ def _unrepeated(document: object) -> bytes | None:
             del turns[-size:]
         return msgspec.json.encode({**document, name: messages[: len(turns)]}, order="sorted")
     return None
+
+
+def _role(message: object) -> object:
+    """Whose message it is, as one of another role is never the same."""
+    return message.get("role") if isinstance(message, dict) else None
 
 
 def _said(message: object) -> bytes:

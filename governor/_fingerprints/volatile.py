@@ -19,6 +19,8 @@ _NAMED: Final = re.compile(
 #: Where one may be in the reversed text, in which each digit is 0: from its first digit back to its word. Text has more words
 #: than digits, and a pattern with one first byte skips to it.
 _NAMED_BACK: Final = re.compile(rb"""0([A-Za-z_:-]{1,40}[">=])?[\\"'=:# .(>]{0,5}+([A-Za-z_-]++)(?<=[A-Za-z_])""")
+#: A label in the reversed text that is one word.
+_LABEL: Final = re.compile(rb'[A-Za-z_-]*[A-Za-z_][">=]')
 #: The parts of such a word.
 _WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
 #: Counters, and identifiers of the request itself; single letters only where they are keys; and the clock of the caller. A
@@ -72,6 +74,7 @@ _SESSION: Final = re.compile(
     rb"/((?:[a-z]{2,12}[-_])?(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|(?<=_)[0-9A-Za-z]{16,64})|f\.[0-9A-Fa-f]{32}\.[0-9A-Fa-f.de]+)"
     rb"(?=/(?:runs?(?:/wait)?$|run|exec|invoke|query|text|chat|tools?|element|click|value|actions?|url)\b)"
 )
+_MAY_BE_WITHIN: Final = re.compile(rb"/(?:sessions?|threads?|runs?|conversations?|containers?|element|attempt|retry|try)/")
 #: In GraphQL, a name that has a digit: of an operation, and of what is asked for.
 _OPERATION: Final = re.compile(rb"((?:query|mutation|subscription) )[A-Za-z_]*[0-9]\w*(?=[ ({])")
 _ALIAS: Final = re.compile(rb"(?<=[{ ,])([A-Za-z_]*[0-9]\w*): ?(?=[A-Za-z_]+ ?[({])")
@@ -113,19 +116,16 @@ def without_offset(text: bytes, found: list[bytes]) -> tuple[bytes, bytes]:
 
 def in_session(head: bytes) -> bool:
     """Whether the address names a session in which something is done, or an attempt."""
-    return _SESSION.search(head) is not None or _ATTEMPT.search(head) is not None
+    return _MAY_BE_WITHIN.search(head) is not None and (_SESSION.search(head) or _ATTEMPT.search(head)) is not None
 
 
 def without_session(head: bytes, text: bytes, found: list[bytes]) -> tuple[bytes, bytes]:
     """A method with its address, and the rest, without the session in which something is done, which is added to `found`."""
-    head = _ATTEMPT.sub(rb"/\1/#", head)
     sessions = _SESSION.findall(head)
-    if not sessions:
-        return head, text
     for _, name in sessions:
         found += VALUE.findall(name)
         text = text.replace(name, b"#")
-    return _SESSION.sub(rb"/\1/#", head), text
+    return _ATTEMPT.sub(rb"/\1/#", _SESSION.sub(rb"/\1/#", head)), text
 
 
 def without_alias(text: bytes, found: list[bytes]) -> bytes:
@@ -143,9 +143,14 @@ def uncounted(text: bytes, found: list[bytes]) -> bytes:
             continue  # Within the value before it.
         start = last + 1 - back.end()
         label, word = back.groups()
-        if label is None and start >= done and _kind(word[::-1]) is None:
-            done = _NUMBER.match(text, digit).end()  # type: ignore[union-attr] # There is a digit.
-            continue
+        if start >= done and _kind(word[::-1]) is None:
+            if label is None:
+                done = _NUMBER.match(text, digit).end()  # type: ignore[union-attr] # There is a digit.
+                continue
+            # `"sku":"A-17"`: neither word says anything.
+            if _LABEL.fullmatch(label) is not None and _kind(label[-2::-1]) is None:
+                done = VALUE.match(text, digit).end()  # type: ignore[union-attr] # There is a digit.
+                continue
         named = _NAMED.search(text, max(start, done))
         if named is None:
             break
