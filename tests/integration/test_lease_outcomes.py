@@ -13,8 +13,9 @@ from governor import Denied, Permit, Reason
 from governor._actors.actor import ScopeActor
 from governor._actors.leases.lease import HolderReport, LocalHolder
 from governor._actors.leases.permits_ahead import LeasedPermit
-from governor._units import Instant
+from governor._units import MINUTE, Instant
 from governor.clock import system_clock
+from governor.hints import Hint
 from governor.policies.windows.window import StrictWindowPolicy
 from governor.testing import ManualClock
 from governor_client import GovernorClient
@@ -57,15 +58,18 @@ def test_after_it_has_reported_the_failure_that_opens_the_breaker_a_thread_finds
 def test_after_it_has_reported_what_a_server_asks_for_a_thread_finds_empty_leases() -> None:
     with governed(PLENTY) as governor, ThreadPoolExecutor(1) as pool:
         client = GovernorClient(governor)
-        with ahead(governor, "weather", "maps") as (actors, _):
-            granted(client.try_permit("weather")).hint(retry_after=60.0)
+        with ahead(governor, "weather", "maps", "news") as (actors, _):
+            first, second = granted(client.try_permit("weather")), granted(client.try_permit("maps"))
+            first.hint(retry_after=60.0)
+            second.hints((Hint("requests", retry_after=MINUTE, scope="scope"),))
             found = [take_all(actor) for actor in actors]
-            futures = [pool.submit(client.try_permit, provider) for provider in ("weather", "maps")]
-        paused, other = (future.result(PATIENCE) for future in futures)
+            futures = [pool.submit(client.try_permit, provider) for provider in ("weather", "maps", "news")]
+        paused, alone, other = (future.result(PATIENCE) for future in futures)
 
-    assert [[], []] == found
-    assert isinstance(paused, Denied)
-    assert Reason.COOLDOWN is paused.reason
+    assert [[], [], []] == found
+    for denied in (paused, alone):
+        assert isinstance(denied, Denied)
+        assert Reason.COOLDOWN is denied.reason
     granted(other)
 
 

@@ -66,6 +66,7 @@ def test_it_is_never_below_its_floor_and_never_above_what_was_denied_until_it_pr
         assert policy.earliest(now, PLAIN) - now <= SPANS[-1] + SECOND
 
 
+@pytest.mark.promise("R15")
 def test_a_denial_takes_a_third_of_the_rate_and_it_comes_back_slowly() -> None:
     policy, now = LearnedRatePolicy(START), START
     for _ in range(200):

@@ -170,6 +170,15 @@ async def test_a_method_costs_what_the_settings_say() -> None:
     assert [*[None] * 3, Reason.RATE_LIMIT, None, None, None, Reason.CONCURRENCY, Reason.CONCURRENCY] == reasons
 
 
+@pytest.mark.promise("R03")
+async def test_what_a_call_has_used_beyond_its_permit_costs_what_its_method_costs() -> None:
+    async with governed("20 per hour strict", cost={"post": 5}) as governor:
+        granted(governor.try_permit("hub", "POST")).record(status=200, used={"requests": 3})
+        answers = [governor.try_permit("hub", "GET") for _ in range(6)]
+
+    assert [True] * 5 + [False] == [isinstance(answer, Permit) for answer in answers]
+
+
 async def test_two_limits_of_the_provider_starve_no_call_that_needs_both() -> None:
     """GET takes units of one limit only, whenever there are any; POST needs both of them at once."""
     cost = {"get": {"points": 1}, "put": {"requests": 0, "points": 1}, "post": {"points": 3}}

@@ -140,11 +140,11 @@ def test_by_address_the_names_that_a_client_claims_give_it_nothing(start: Starte
     app = FastAPI()
 
     @app.get("/login")
-    @limit("2/day", by="address")
+    @limit("3/day", by="address")
     async def log_in() -> str:
         return "welcome"
 
-    client = start(app, key=lambda scope: Client(None, cost=1) if scope["query_string"] else Client("carl"))
+    client = start(app, key=lambda scope: Client(None, cost=1) if scope["query_string"] else Client("carl", cost=2))
 
     assert [200, 200, 429, 429] == [
         *statuses(client, "/login?", 1, actor="ann"),

@@ -358,7 +358,7 @@ async def test_a_change_of_the_settings_loses_no_request_in_flight(asking: Askin
         assert (429, 429, 200, {}) == (fewer, full, after, actor._held)
 
 
-@pytest.mark.promise("R25")
+@pytest.mark.promise("R23", "R25")
 @pytest.mark.parametrize(
     ("headers", "spends"),
     [

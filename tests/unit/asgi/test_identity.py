@@ -83,7 +83,7 @@ def test_a_claim_counts_together_with_the_address_that_makes_it(claim: tuple[byt
     assert 4 == len({here, there, client_key(claim), request().client})
 
 
-@pytest.mark.promise("R24")
+@pytest.mark.promise("R24", "R26")
 def test_the_settings_say_whose_claims_count_without_an_address() -> None:
     alone, at_client = NAMES.actor(b"ann"), NAMES.actor(b"ann", place("192.0.2.1"))
     direct, proxied = ("192.0.2.1", 1), ("10.0.0.1", 1)

@@ -315,7 +315,7 @@ async def test_a_dry_run_counts_and_announces_and_denies_no_request(
     assert 2 == unenforced
 
 
-@pytest.mark.promise("R32")
+@pytest.mark.promise("R25", "R32")
 async def test_the_status_of_every_answer_is_counted(asking: type[Ask], governor: Governor) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         match scope["path"]:

@@ -89,3 +89,12 @@ def test_an_answer_can_be_given_again_whatever_was_done_to_it() -> None:
     quota_fields(over, REQUEST).clear()
 
     assert 2 == len(quota_fields(over, REQUEST))
+
+
+@pytest.mark.promise("R25")
+def test_a_response_is_kept_as_it_is_and_the_reason_of_a_close_fits_into_its_frame() -> None:
+    response = Response(429, ((b"retry-after", b"1"),), b"", 200 * "m")
+    response.messages({"type": "http"})[0]["headers"].append((b"x-frame-options", b"DENY"))
+
+    assert [(b"retry-after", b"1")] == response.messages({"type": "http"})[0]["headers"]
+    assert 123 * "m" == response.messages({"type": "websocket"})[0]["reason"]

@@ -87,7 +87,7 @@ def test_the_timeout_bounds_every_phase_and_the_waiting(background: Governor, pr
 
 @pytest.mark.promise("R50")
 def test_an_error_status_is_raised_unless_told_otherwise(background: Governor, provider: "type[Provider]") -> None:
-    with client_of(provider([404]), background) as client:
+    with client_of(provider([400]), background) as client:
         with pytest.raises(httpx2.HTTPStatusError) as raised:
             client.get("/")
         quiet = client.get("/", raise_for_status=False)
@@ -96,7 +96,7 @@ def test_an_error_status_is_raised_unless_told_otherwise(background: Governor, p
         with client.stream("GET", "/", raise_for_status=False) as streamed:
             streamed.read()
 
-    assert ["answer 404"] * 4 == [
+    assert ["answer 400"] * 4 == [
         answer.text for answer in (raised.value.response, quiet, raised_by_stream.value.response, streamed)
     ]
 
@@ -106,7 +106,7 @@ def test_an_error_status_is_raised_unless_told_otherwise(background: Governor, p
 async def test_an_error_status_is_raised_unless_told_otherwise_in_async_programs_too(
     governor: Governor, provider: "type[Provider]"
 ) -> None:
-    async with client_of(provider([404]), governor) as client:
+    async with client_of(provider([400]), governor) as client:
         with pytest.raises(httpx2.HTTPStatusError) as raised:
             await client.aget("/")
         quiet = await client.aget("/", raise_for_status=False)
@@ -116,7 +116,7 @@ async def test_an_error_status_is_raised_unless_told_otherwise_in_async_programs
         async with client.astream("GET", "/", raise_for_status=False) as streamed:
             await streamed.aread()
 
-    assert ["answer 404"] * 4 == [
+    assert ["answer 400"] * 4 == [
         answer.text for answer in (raised.value.response, quiet, raised_by_stream.value.response, streamed)
     ]
 

@@ -111,14 +111,21 @@ def test_an_sdk_that_repeats_a_call_whose_retries_are_used_up_gets_the_error_aga
         raise library.ReadError("reset")
 
     client = make(server)
+    notes = []
     for headers in (first, again, again):
-        with pytest.raises(library.ReadError, match="reset"):
+        with pytest.raises(library.ReadError, match="reset") as raised:
             client.get("/", headers=headers)
+        notes.append(len(getattr(raised.value, "__notes__", ())))
     repeated = len(asked)
     with pytest.raises(library.ReadError, match="reset"):
         client.get("/", headers=another)
+    new = len(asked)
+    for _ in range(2):  # No retry was used up: the method has none.
+        with pytest.raises(library.ReadError, match="reset"):
+            client.post("/", headers={"x-stainless-retry-count": "1"})
 
-    assert (3, 6) == (repeated, len(asked))
+    assert (3, 6, 8) == (repeated, new, len(asked))
+    assert [0, 1, 2] == notes
 
 
 @pytest.mark.promise("R56")

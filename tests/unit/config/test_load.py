@@ -158,7 +158,7 @@ def test_a_table_of_a_scope_is_not_taken_for_a_method() -> None:
     assert set(Config.from_mapping({}).outbound) == set(config.outbound)
 
 
-@pytest.mark.promise("R53")
+@pytest.mark.promise("R19", "R53")
 @pytest.mark.parametrize(
     ("name", "value", "what"),
     [
@@ -220,6 +220,7 @@ def test_a_mistake_in_dotenv_is_named_by_file_and_variable() -> None:
             "2:1: outbound.github.breaker.window is 'off'; expected exactly one of",
         ),
         ("[global]\nmax_scopes = 5 5", "2:16: invalid TOML: Expected newline or end of document after a statement: 'max"),
+        ("max_scopes = 5 5\n[global]\n", "1:16: invalid TOML: Expected newline or end of document after a statement: 'max"),
         ("x = [1,\n2", "2:2: invalid TOML: Unclosed array: '2'"),
         ("x = [1,\n", "1:8: invalid TOML: Invalid value: 'x = [1,'"),
     ],

@@ -580,7 +580,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.promise("R53")
+@pytest.mark.promise("R19", "R53")
 @pytest.mark.parametrize(("toml", "what", "allowed"), MISTAKES)
 def test_a_mistake_is_named_by_its_path_with_the_value_and_what_is_allowed(toml: str, what: str, allowed: str) -> None:
     assert mistake(toml).startswith(f"{what}; expected {allowed}")
@@ -668,6 +668,7 @@ def test_a_mapping_that_no_policy_file_could_be_is_a_mistake_like_any_other(said
     assert str(caught.value).startswith(what)
 
 
+@pytest.mark.promise("R01")
 def test_a_provider_inherits_each_key_that_it_does_not_set_from_the_default() -> None:
     said = {"default": {"limits": ["9 in flight"], "cost": {"POST": 2}}, "Hub": {"cost": {"get": {"points": 3}, "default": 4}}}
     config = Config.from_mapping({"provider": said})

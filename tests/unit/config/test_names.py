@@ -57,8 +57,14 @@ def test_a_scope_with_other_characters_is_rejected_with_the_nearest_name() -> No
         scope_name("Hugging Face:chat completion")
 
 
+@pytest.mark.promise("R01")
 def test_a_name_has_at_most_100_characters_on_each_side() -> None:
-    scope_name("a" * 100 + ":" + "b" * 100)
+    most, beyond = "a" * 100, "a" * 101
+
+    assert f"{most}:{most}" == scope_name(f"{most}:{most}")
+    for name in (f"{beyond}:a", f"a:{beyond}"):
+        with pytest.raises(ConfigError):
+            scope_name(name)
 
 
 def test_the_default_has_no_methods_of_its_own() -> None:
@@ -117,7 +123,7 @@ def test_a_retry_names_no_method_with_a_typing_mistake(typed: str, meant: str) -
         Retry(methods=frozenset({"GET", typed}))
 
 
-@pytest.mark.promise("R14")
+@pytest.mark.promise("R01", "R14")
 @pytest.mark.parametrize(
     ("key", "expected"),
     [

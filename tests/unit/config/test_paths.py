@@ -162,13 +162,14 @@ def test_a_group_within_a_stricter_one_is_not_reached_by_what_the_outer_one_serv
     assert ["inner", "outer"] == [paths(config).group(path) for path in ("/api/v1", "/api//v1")]
 
 
-@pytest.mark.promise("R24")
+@pytest.mark.promise("R20", "R24")
 def test_a_path_that_is_too_long_to_be_read_belongs_to_the_strictest_group() -> None:
     longest = f"/api/v1/chat/{'x' * MAX_PATH}"[:MAX_PATH]
 
     assert ["chat", "models_introspection"] == [paths().group(path) for path in (longest, f"{longest}x")]
 
 
+@pytest.mark.promise("R20")
 def test_a_dry_run_is_laxer_than_any_limit() -> None:
     config = Config.from_mapping(
         {"inbound": {"dry": {"paths": ["/dry"], "limits": ["1/s burst 1"], "dry_run": True}, "wet": {"paths": ["/wet"]}}}

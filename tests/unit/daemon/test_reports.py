@@ -261,6 +261,8 @@ async def test_a_bare_provider_is_the_sum_of_its_scopes() -> None:
 @pytest.mark.promise("R31")
 async def test_of_a_provider_the_scarcest_limits_the_worst_breaker_and_the_longest_refusal_are_shown() -> None:
     async with governed(ManualClock()) as governor:
+        ask(governor, "github", "PUT", 500, 500, 500)
+        governor.set_breaker("github:put", open_for="5s")
         ask(governor, "github", "GET", 200)
         ask(governor, "github", "POST", 500, 500, 500)
         report = report_of(governor, "github")
@@ -271,7 +273,7 @@ async def test_of_a_provider_the_scarcest_limits_the_worst_breaker_and_the_longe
     assert ["4 per hour strict"] == [limit.limit for limit in report.limits]
     assert "open" == report.breaker.status
     assert report.denial is not None
-    assert "circuit_breaker_open" == report.denial.reason
+    assert ("circuit_breaker_open", 60.0) == (report.denial.reason, report.denial.retry_after)
 
 
 @pytest.mark.promise("R31")

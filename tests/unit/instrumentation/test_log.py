@@ -115,6 +115,8 @@ def test_folder_and_files_are_readable_for_their_owner_only(world: World) -> Non
     finally:
         os.umask(before)
     (path,) = world.folder.iterdir()
+    path.chmod(0o644)
+    world.write(2, log=world.open())
 
     assert (0o700, 0o600) == (stat.S_IMODE(world.folder.stat().st_mode), stat.S_IMODE(path.stat().st_mode))
 

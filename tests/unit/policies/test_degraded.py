@@ -265,6 +265,7 @@ def test_leaving_ends_the_pause_and_begins_the_row_and_the_excess_anew() -> None
     assert (at(11), 1) == (policy.earliest(at(11), PLAIN), policy.spells)
 
 
+@pytest.mark.promise("R08")
 @pytest.mark.parametrize("result", list(Result))
 def test_what_was_granted_before_a_pause_was_ended_by_hand_belongs_to_the_time_before(result: Result) -> None:
     policy = degraded(1)
@@ -293,6 +294,7 @@ def test_entering_again_at_the_end_of_the_cooldown_starts_another() -> None:
     assert (at(120), 2) == (policy.until, policy.spells)
 
 
+@pytest.mark.promise("R08")
 @pytest.mark.parametrize("result", list(Result))
 def test_what_was_granted_before_the_cooldown_ended_belongs_to_the_time_before(result: Result) -> None:
     policy = degraded(1)

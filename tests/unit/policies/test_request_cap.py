@@ -89,6 +89,7 @@ def test_a_watched_cap_sends_the_ask_to_a_closer_look_before_use_passes_four_fif
     assert policy.is_high(T0)
 
 
+@pytest.mark.promise("R07")
 def test_leased_requests_do_not_set_the_warning_off_before_they_are_used() -> None:
     policy = cap(100)
     policy.watch(on=True)

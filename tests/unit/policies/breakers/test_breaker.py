@@ -238,7 +238,7 @@ def fill(policy: BreakerPolicy, now: Instant) -> list[Grant]:
     return grants
 
 
-@pytest.mark.promise("R06")
+@pytest.mark.promise("R06", "R17")
 @pytest.mark.parametrize("probes", [1, 3])
 def test_closed_again_it_lets_twice_as_many_through_with_each_round_trip(probes: int) -> None:
     policy = closed_again(Breaker(failures=1, probes=probes, successes=1))
