@@ -40,7 +40,7 @@ _FEW: Final = pattern(
 _MANY: Final = {"few": 3, "several": 3, "some": 3}
 #: A time of the day, and a date without a year.
 _TIME: Final = pattern(
-    r"(?:again|until|after|resets?|renew\w*|replenish\w*|available|refresh\w*|resumes?)\b[^.!?]{0,24}?[ (]"
+    r"(?:again|until|after|resets?|renew\w*|replenish\w*|available|permitted|allowed|refresh\w*|resumes?)\b[^.!?]{0,24}?[ (]"
     r"(?<![0-9] )(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9]))?)?"
     r"(?: ?(?P<half>[ap])\.?m\.?)?,? ?\(?"
     r"(?P<zone>(?:utc|gmt)(?![+-])|[a-z]{2,12}/[a-z_]{2,24}(?:/[a-z_]{2,24})?|(?:p[sd]?t|e[sd]?t|ces?t|jst|kst)\b)"

@@ -22,7 +22,7 @@ _SAID: Final = pattern(
     r"|must wait (?:\w+ ){0,3}[0-9]{1,6} (?:second|minute|hour)|wait [0-9]{1,6} (?:second|minute)s? between"
     r"|try again (?:in|after) [0-9]{1,6} ?(?:ms|s|seconds?|minutes?|hours?)\b|throttling your request"
     r"|rate of (?:requests|calls) (?:has been |was |is )?exceeded"
-    r"|(?:rate|requests?|calls?|api|throttle|concurren(?:t access|cy))[ -]?limits? (?:\([^)]{0,40}\) |'?[0-9]{1,9}'? )?"
+    r"|(?:rate|requests?|calls?|api|throttle|access|concurrency)[ -]?limits? (?:\([^)]{0,40}\) |'?[0-9]{1,9}'? )?"
     r"(?:per \w+ |has |have |was |is |are |been )*"
     r"(?:exceed|reached|hit|met|triggered)"
     r"|(?:rate|request|call|usage)[ -]?limit (?:of|for) [^.]{0,48}(?:exceeded|reached)"
@@ -32,13 +32,15 @@ _SAID: Final = pattern(
     r"|(?:was|been|is|are|being) (?:throttled|rate[ -]limited)|\bthrottled:|\brate[ -]limited\b|qps exceeded"
     r"|(?:\A(?:the )?|[:.(] ?|max(?:imum)? |(?:request|call|api|query|access|sending|message)s? )rate exceeded"
     r"|only (?:one|[0-9]{1,6}) (?:\w+ ){0,2}(?:requests?|calls?) (?:\w+ ){0,8}(?:at a time|per (?:second|minute|hour|day))"
-    r"|(?:rate|request) threshold exceeded|(?:due to|by) (?:\w+ ){0,2}flow control\b"
+    r"|can (?:make|send) (?:another|more|the next) (?:requests?|calls?) (?:in|after|at) |rate limiting (?:is )?in effect"
+    r"|api key (?:is )?over (?:the |its |your )?limit(?! of)|(?:rate|request) threshold exceeded"
+    r"|(?:due to|by) (?:\w+ ){0,2}flow control\b"
     r"|(?:sen[dt]|sending|ma[kd]e|making) more than [0-9,]{1,9} (?:\w+ )?(?:requests|calls|queries) (?:per|in|within|an?) "
     r"|calls? (?:is |are )?limited|not permit further calls|reduce (?:your|the) request rate|please slow down"
     r"|banned until|banned for (?:flood|too many)|temporar(?:y|ily) (?:lockout|locked out|banned)"
     r"|over developer|developer over (?:qps|rate)"
     r"|(?:requests?|calls?|frequency|send(?:ing)?) (?:is |are )?too (?:high|frequent|fast|often)|too frequent\b"
-    r"|(?:visit|call|access|operat|poll|quer)\w{0,5} (?:[\w']+ ){0,3}too (?:often|frequently|fast|quickly)\b"
+    r"|(?:visit|call|access|operat|poll|quer|request)\w{0,5} (?:[\w']+ ){0,3}too (?:often|frequently|fast|quickly)\b"
     r"|(?:request|trigger|access|call) frequency (?:\w+ )?(?:exceed|limit)\w*|exceed\w* (?:\w+ ){0,3}frequency"
     r"|(?<!not )exceed\w* [0-9]{1,9} times (?:per|an?|in [0-9]{1,9}) (?:second|minute|hour|day)"
     r"|(?:exceeded_quota|quota_exceeded|too_many_requests|rate_limited|rate_limit_exceeded)\b|too_many_attempts"
@@ -46,7 +48,7 @@ _SAID: Final = pattern(
 #: Each of these sentences has one of these words: to look for them takes a twentieth of the time.
 _SAID_WORDS: Final = (
     *("limit", "exceed", "too many", "wait", "again", "thrott", "usage", "only", "more than", "further calls", "request rate"),
-    *("slow down", "ban", "temporar", "developer", " too ", "frequen", "too_many", "flow control"),
+    *("slow down", "ban", "temporar", "developer", " too ", "frequen", "too_many", "flow control", "can make", "can send"),
 )
 #: Such sentences of other languages: Chinese, Korean, Japanese, Russian, German, French, Spanish, Portuguese, Italian; Polish,
 #: Dutch, Turkish, Ukrainian, Czech, Swedish, Indonesian, Vietnamese.
@@ -83,7 +85,8 @@ _SPENT: Final = pattern(
     r"(?:requests|calls|queries)"
     r"|(?:requests?|calls?) (?:\w+ )?reached (?:the |your )?(?:\w+ ){0,2}limit|requests are too many"
     r"|quota will be (?:renewed|reset|replenished|restored)|(?:query|usage) limits? (?:is |are |has been )?(?:exceeded|reached)"
-    r"|quota reach(?:es)? (?:the )?limit|quota [^.]{0,48}used up"
+    r"|quota reach(?:es)? (?:the )?limit|quota [^.]{0,48}(?:used up|consumed|depleted)"
+    r"|exceed\w* (?:\w+ ){0,2}(?:hourly|daily|weekly|monthly) (?:api )?usage"
     r"|reached (?:the |your )?(?:\w+ ){0,2}quota|(?:max(?:imum)?|pending|concurrent) requests exceeded"
     r"|over (?:\w+ ){0,2}quota|usage limits? [^.]{0,40}exceeded|out of (?:\w+ ){0,3}quota"
     r"|reach(?:ed)? (?:the |your )?max(?:imum)? (?:\w+ ){0,4}(?:quota|(?:request|call|rate)s? limit"
@@ -106,7 +109,8 @@ _NEAR: Final = 24
 _SENTENCE: Final = pattern(
     r"(?:again|regain access|retry|availab(?:le|ility)|resets?|renewed|wait|banned|blocked|locked|throttled|suspended"
     r"|disabled|expires"
-    r"|\(in|allowed (?:at|in|after|from)|try after|request (?:this |it )?after|access (?:\w+ ){0,2}after|replenished|timed out"
+    r"|\(in|allowed (?:at|in|after|from)|try after|request (?:this |it )?after|access (?:\w+ ){0,2}after|replenish(?:ed|es)"
+    r"|timed out|another (?:request|call)|in effect|cool ?down|breather"
     r"|will (?:last|end)|ends at|remaining (?:period|time)|the next)"
     r"(?:(?!every|per )[^0-9.!?]){0,24}?[ :~\[='\"]"
     r"(?:(?P<clock>(?:[0-9]{1,3}\.)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9])(?![0-9:])"
@@ -126,16 +130,16 @@ _WAIT_WORDS: Final = (
         "replenish",
         "timed out",
         "will last",
+        "will end",
+        "ends at",
         "remaining",
         "until",
         " of ",
         "the next",
         "refresh",
-        "resume",
-        "restored",
-        "continue",
     ),
-    *("(in ", "allowed", "continue", "tomorrow", "back", "later", "try", "will end", "ends at"),
+    *("resume", "restored", "continue", "(in ", "allowed", "permitted", "tomorrow", "back", "later", "try", "another "),
+    *("in effect", "cool"),
 )
 #: A limit: "15 requests per second", "40 API calls / minute", "5 per 1 minute", "50/second".
 _LIMIT: Final = pattern(

@@ -29,7 +29,7 @@ _CODE: Final = pattern(
     r"|(?<!storage)(?<!disk)(?<!space)(?<!instance)(?<!service)quota(?:limit)?(?:exceeded|exhausted|reached)"
 )
 #: Keys whose value may be such a code: a message that is one word is none.
-_CODE_KEY: Final = pattern(r"(?:code|type|reason|error|errors|errorstring|name|status|tag|id|errorcode|kind)$")
+_CODE_KEY: Final = pattern(r"(?:code|type|reason|error|errors|errorstring|name|status|tag|id|errorcode|kind|^value)$")
 #: Elements of XML that say what has failed.
 _FAULT_KEY: Final = pattern(r"(?:error|errors|code|errmsg|authmsg|reason|faultstring)$")
 _MAX_FAULT: Final = 8
@@ -62,7 +62,7 @@ _SIGNS: Final = frozenset(
 _MESSAGES: Final = frozenset(
     {"msg", "message", "errmsg", "errormsg", "errormessage", "statusmsg", "statusmessage", "errordescription", "info", "reason"}
     | {"detail", "result", "description", "statusdescription", "submsg", "retmsg", "resmsg", "descripcion"}
-    | {"returnmsg", "returnmessage", "resultmsg", "resultmessage", "rspmsg"}
+    | {"returnmsg", "returnmessage", "resultmsg", "resultmessage", "rspmsg", "errtips", "zhdesc", "endesc"}
 )
 _ENVELOPES: Final = frozenset({"response", "retorno", "status", "baseresp", "header", "meta", "error", "errorresponse"})
 _ERRORS: Final = frozenset({"error", "errors", "erro", "erros"})
