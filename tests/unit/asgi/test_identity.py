@@ -1,5 +1,3 @@
-from collections.abc import Iterable
-
 import pytest
 
 from governor import Config
@@ -13,7 +11,6 @@ pytestmark = pytest.mark.promise("R21")
 SECRET = bytes(32)
 NAMES = Pseudonyms(SECRET)
 HERE = "198.51.100.1"
-Pairs = Iterable[tuple[bytes, bytes]]
 
 
 def client_keys(**settings: object) -> ClientKeys:

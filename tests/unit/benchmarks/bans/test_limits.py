@@ -37,12 +37,6 @@ def in_bucket(amount: int, per: int, burst: int) -> Law:
     return holds
 
 
-def at_work(amount: int) -> Law:
-    return lambda found: all(
-        sum(cost for at, cost, end in found if at <= now < max(end, at + 1)) <= amount for now, _, _ in found
-    )
-
-
 @pytest.mark.parametrize(
     ("make", "law"),
     [
