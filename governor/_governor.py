@@ -125,7 +125,8 @@ class Governor(Asking):
     ) -> Permit:
         """A permit to record by hand: `permit = await governor.acquire("github", "GET", timeout=5.0)`.
 
-        Call `permit.record(...)` once it has ended, or `permit.give_back()` if it was not made. The rest is as with `permit`.
+        Call `permit.record(...)` once the call has ended, or `permit.give_back()` if it was not made. The arguments and errors
+        are those of `permit`.
         """
         return await self._access.acquire(
             keyed(provider, key), method, ask(cost, timeout, attempt, caller, priority, fingerprint)
@@ -144,7 +145,7 @@ class Governor(Asking):
         priority: Priority = "interactive",
         fingerprint: Fingerprint | None = None,
     ) -> Permit:
-        """The same for a thread, which is blocked meanwhile. Raises `UsageError` if that would block the governor's loop."""
+        """`acquire` for a thread, which is blocked meanwhile. Raises `UsageError` if that would block the governor's loop."""
         return self._access.acquire_blocking(
             keyed(provider, key), method, ask(cost, timeout, attempt, caller, priority, fingerprint)
         )
@@ -184,7 +185,7 @@ class Governor(Asking):
         idempotency_key: bool = False,
         failure: CallFailure | None = None,
     ) -> RetryPlan:
-        """The same for a task on any event loop, which goes on meanwhile."""
+        """`plan_retry` for a task on any event loop, which goes on meanwhile."""
         failed = _retries.Failure(provider, method, attempt, remaining, status, server_wait, idempotency_key, failure)
         return await failed.aplan(self._access, self.config.for_scope(failed.scope))
 
@@ -197,13 +198,16 @@ class Governor(Asking):
         return _fingerprints.Fingerprints(self._secret).request(method, url, body)
 
     def statistics(self) -> Statistics:
-        """The state of every scope, as frozen records."""
+        """The state of the governor and of every scope, as frozen records. From any thread, which is blocked meanwhile.
+
+        Raises `UsageError` if the governor is not running.
+        """
         return self._access.statistics()
 
     async def astatistics(self, also: str = "") -> Statistics:
-        """The same for a task on any event loop, which goes on meanwhile; so does the governor's own.
+        """`statistics` for a task on any event loop, which goes on meanwhile, as does the governor's own loop.
 
-        With many scopes they are read in small steps, each as it stands by then. `also` names a scope, or a provider, that is
+        Many scopes are read in small steps, each as it stands by then. `also` names a scope, or a provider, that is
         included even if it is set aside.
         """
         portal, survey = self._access.running(), self._access.supervised().survey(also)
@@ -240,22 +244,22 @@ class Governor(Asking):
         self._access.still_running().call(self._access.supervised().leave_degraded)
 
     def set_breaker(self, scope: str, *, open_for: DurationLike | None) -> None:
-        """Opens the circuit breaker of a scope for `open_for`, which pauses it, or closes it (None): see `operator.close`."""
+        """Opens the circuit breaker of a scope for `open_for`, or closes it (None): see `Operator.set_breaker`."""
         self.operator.set_breaker(scope, open_for)
 
     @cached_property
     def listen(self) -> "_listen.Listen":
-        """Other processes share its limits: `async with governor.listen("PATH"):`."""
+        """Lets other processes share the limits of this governor: `async with governor.listen("PATH"):`. See `Listen`."""
         return _listen.Listen(self._access, self.inbound.rekey)
 
     @cached_property
     def limit(self) -> "_decorator.LimitDecorator":
-        """Decorator: `@governor.limit("github", "GET")` takes a permit for each call of a function."""
+        """Decorator that takes a permit for each call of a function: `@governor.limit("github")`. See `LimitDecorator`."""
         return _decorator.LimitDecorator(lambda: self, partial(_itself, self))
 
     @property
     def operator(self) -> "_operator.Operator":
-        """Closes, opens and resets scopes and providers by hand."""
+        """Closes, opens and resets scopes and providers by hand. See `Operator`."""
         return _operator.Operator(self._access)
 
     def add_hook(self, hook: Hook) -> Callable[[], None]:

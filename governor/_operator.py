@@ -24,14 +24,15 @@ class Operator:
         self._access = access
 
     def set_breaker(self, scope: str, open_for: DurationLike | None) -> None:
-        """Opens the circuit breaker of a scope for so long, which pauses the scope, or closes it (None).
+        """Opens the circuit breaker of a scope for `open_for`, which pauses the scope, or closes it (None).
 
-        Then the breaker probes. One that is closed ramps up, as its settings say. Outcomes of calls from before change nothing.
+        `open_for` is text such as `10m` or a `timedelta`, up to 366 days; then the breaker probes. A breaker that is closed
+        ramps up, as its settings say. Outcomes of calls from before change nothing.
         """
         self._perform(lambda operations: operations.set_breaker(scope, open_for))
 
     def close(self, name: str, open_for: DurationLike) -> None:
-        """Lets no call through for so long: text such as `10m` or a `timedelta`, up to 366 days. Another call sets another end.
+        """Lets no call through for `open_for`: text such as `10m` or a `timedelta`, up to 366 days. Another call moves the end.
 
         Calls wait, or are denied as `circuit_breaker_open`. A scope then sends probes, as after every opening of its circuit
         breaker; a provider goes on.
@@ -48,8 +49,8 @@ class Operator:
     def reset(self, name: str) -> None:
         """Opens it, and forgets what its server has said and rejected: pauses, limits that it revealed, and runs of rejections.
 
-        Calls that were denied as loops are granted.
-        Of a provider, the learned rate and the ban budget are forgotten as well, and with it how close the client is to a ban.
+        Calls that were denied as loops are granted. Of a provider, the learned rate and the ban budget are forgotten as well,
+        and so is how close the client is to a ban.
         """
         self._perform(lambda operations: operations.reset(name))
 

@@ -203,10 +203,10 @@ class Asking:
         cost: Cost = 1,
         caller: str | None = None,
     ) -> Permit | Denied:
-        """A permit at once, or a denial with its reason. Never waits.
+        """A permit at once, or a denial with its reason. Does not wait in the queue. The arguments are those of `permit`.
 
-        On another thread the permit comes from those granted ahead, or takes one round trip to the governor's loop. Raises
-        `ConfigError` for an invalid scope, cost, key or label of a `caller`, `UsageError` if the governor is not running.
+        On another thread the permit comes from those granted ahead, or takes one round trip to the governor's loop, of a second
+        at most. Raises `ConfigError` for an invalid argument, and `UsageError` if the governor is not running.
         """
         access = self._access
         if key is not None or caller is not None:
@@ -247,14 +247,22 @@ class Asking:
     ) -> PermitRequest:
         """A permit for the length of a block: `async with governor.permit("github", "GET", timeout=5.0) as permit:`.
 
-        `key` is the model, resource or account, where limits are per key: `gpt-5` makes the scope `openai/gpt-5:post`.
-        Waits in the queue for at most `timeout` seconds (None, or more than 366 days: without limit; 0: not at all), and raises
-        a leaf of `PermitDenied` as soon as it is known that the wait would be longer. `attempt` counts the attempts of one
-        operation from 1, for the retry budget; leave it out for a call that is not retried. `caller` is the label of the
-        caller, by default that of the block (`governor.caller`). With `priority="batch"`, it waits behind interactive ones, but
-        for one in ten. With a `fingerprint` the loop guard watches for repetitions of the call, whose `answer` is passed to
-        `record`. `classify` is asked about the exception that ends the block before the governor's. `with` blocks the thread,
-        and on the governor's own loop raises `UsageError`, unless `timeout` is 0.
+        `with` does the same for a thread, which it blocks. Waits in the queue of the scope, and raises a leaf of `PermitDenied`
+        as soon as it is known that the wait would be longer than the timeout. Leaving the block reports the outcome, unless
+        `record` has. The scope is `provider:method`, or `provider` without a method, in any case.
+
+        - `key`: the model, resource or account, where limits are per key. `gpt-5` makes the scope `openai/gpt-5:post`.
+        - `cost`: a number of requests of at least 1, or amounts by unit: `{"tokens": 900}`.
+        - `timeout`: seconds to wait at most. None, or more than 366 days, is no bound; 0 is no wait.
+        - `attempt`: the number of the attempt of one operation, from 1, for the retry budget. Not for calls without retries.
+        - `caller`: the label of the caller; by default that of the block (`governor.caller`).
+        - `priority`: `"batch"` waits behind `"interactive"`, except for one in ten.
+        - `fingerprint`: what `Governor.fingerprint` returns. The loop guard then watches for repetitions of the call, whose
+          `answer` is passed to `record`.
+        - `classify`: asked about the exception that ends the block, before the `classify` of the governor.
+
+        Raises `ConfigError` for an invalid argument, and `UsageError` if the governor is not running, or if `with` on the
+        governor's own loop would wait.
         """
         classifier = None if classify is None else Classifier(classify, fallback=self._access.classifier)
         if key is not None:
