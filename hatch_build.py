@@ -49,6 +49,8 @@ MODULES: Final = (
 )
 NEEDS: Final = ("cython>=3.1,<4", "setuptools>=65")
 SWITCH: Final = "TRAFFIC_GOVERNOR_PURE"
+#: The variable that says how much the compiler optimizes, from 0 to 3; 2 if it is not set. Tests do not need what takes it longest.
+LEVEL: Final = "TRAFFIC_GOVERNOR_OPTIMIZE"
 
 _CLASS: Final = re.compile(r"^cdef class (\w+)", re.MULTILINE)
 _REPLACED: Final = re.compile(r"^(?P<indent> *)(?P<python>.*?)# C: ?(?P<c>.*)$")
@@ -78,6 +80,11 @@ def _line_in_c(line: str) -> str:
     return line if found is None else found["indent"] + found["c"]
 
 
+def level() -> str:
+    """How much the compiler optimizes."""
+    return os.environ.get(LEVEL, "2")
+
+
 def compile_into(root: Path, target: Path) -> list[Path]:
     """Compiles the modules of the tree at `root`. Returns the paths of the extension modules, beneath `target`."""
     from Cython.Build import cythonize
@@ -95,7 +102,7 @@ def compile_into(root: Path, target: Path) -> list[Path]:
             declarations = source.with_suffix(".pxd").read_text(encoding="utf-8")
             copy.write_text(source_in_c(source.read_text(encoding="utf-8"), declarations), encoding="utf-8")
             copy.with_suffix(".pxd").write_text(declarations, encoding="utf-8")
-            arguments = [] if os.name == "nt" else ["-O2", "-g0"]
+            arguments = [] if os.name == "nt" else [f"-O{level()}", "-g0"]
             extensions.append(Extension(module, [str(copy.relative_to(folder))], extra_compile_args=arguments))
         before = Path.cwd()
         os.chdir(folder)  # Names in tracebacks are relative to it, and the modules find each other's `.pxd` files.

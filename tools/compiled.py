@@ -3,7 +3,7 @@
 It has the packages of the environment that runs this, and imports the same tree. Only the modules of the kernel come from
 `.venv-compiled/kernel`, so that nothing in the tree is hidden from other environments. With `TRAFFIC_GOVERNOR_PURE=1` they
 come from the tree too. They are compiled for a wheel, which stays in `.venv-compiled` for the tests of it, and compiled again
-only after one of their sources has changed.
+only after one of their sources has changed, or what `TRAFFIC_GOVERNOR_OPTIMIZE` says.
 """
 
 import os
@@ -49,13 +49,15 @@ def make(environment: Path) -> None:
         sources += [ROOT.joinpath(*module.split(".")).with_suffix(ending) for ending in (".py", ".pxd")]
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
     finder = packages / "_traffic_governor_kernel.py"
-    is_whole = finder.exists() and any(environment.glob("*.whl"))
+    level = environment / "level"
+    is_whole = finder.exists() and any(environment.glob("*.whl")) and level.exists() and level.read_text() == hatch_build.level()
     if is_whole and finder.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return
     for old in (finder, *environment.glob("*.whl")):
         old.unlink(missing_ok=True)
     build = (sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", environment)
     subprocess.run(build, cwd=ROOT, env=os.environ | {hatch_build.SWITCH: "0"}, check=True)
+    level.write_text(hatch_build.level())
     ending = sysconfig.get_config_var("EXT_SUFFIX")
     compiled = {module: str(kernel.joinpath(*module.split("."))) + ending for module in hatch_build.MODULES}
     own = sysconfig.get_path("purelib")
