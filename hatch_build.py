@@ -49,7 +49,7 @@ MODULES: Final = (
 )
 NEEDS: Final = ("cython>=3.1,<4", "setuptools>=65")
 SWITCH: Final = "TRAFFIC_GOVERNOR_PURE"
-#: The variable that says how much the compiler optimizes, from 0 to 3; 2 if it is not set. Tests do not need what takes it longest.
+#: The variable that says how much the compiler optimizes, from 0 to 3; 2 if it is not set.
 LEVEL: Final = "TRAFFIC_GOVERNOR_OPTIMIZE"
 
 _CLASS: Final = re.compile(r"^cdef class (\w+)", re.MULTILINE)

@@ -30,7 +30,7 @@ os.environ["SSL_CERT_FILE"] = str(NO_AUTHORITY)
 
 # How fast a machine is belongs to no claim, so nothing fails for being slow: no deadline, and no check of the time it takes to
 # draw. The profile is loaded before the command line is read, which can therefore name another one.
-settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # CI plays the same examples each time: more of them would find in each run what they have found in the first.
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
 # For the second build of what the other properties have been checked on.

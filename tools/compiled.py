@@ -50,7 +50,8 @@ def make(environment: Path) -> None:
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
     finder = packages / "_traffic_governor_kernel.py"
     level = environment / "level"
-    is_whole = finder.exists() and any(environment.glob("*.whl")) and level.exists() and level.read_text() == hatch_build.level()
+    is_alike = level.exists() and level.read_text() == hatch_build.level()
+    is_whole = finder.exists() and any(environment.glob("*.whl")) and is_alike
     if is_whole and finder.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return
     for old in (finder, *environment.glob("*.whl")):
