@@ -35,6 +35,8 @@ _RPC: Final = re.compile(rb'"id":"?([0-9A-Za-z_-]+)"?,"jsonrpc"')
 #: Words that are searched for, and no statement of a language.
 _SEARCH: Final = re.compile(rb'"(?:q|query|search|search_?(?:query|term)|keywords?)":"((?:[^"\\{}<>=*();]|\\"){1,200})"')
 _SEARCHED: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
+#: A body that only says which session, trace or message it is about.
+_LOOKUP: Final = re.compile(rb'\n\{"(?:session|trace|message|msg|run)_?[iI][dD]":"[^"]*"\}')
 #: The longest request that may be known as plain: without numbers and words that are searched for.
 _MAX_PLAIN: Final = 512
 _DIGIT: Final = re.compile(rb"[0-9]")
@@ -72,7 +74,7 @@ class Fingerprints:
         text = b"%b\n%b" % (asked, ends(whole, MAX_FOLDED))
         waits, reads, polls = asks(head, text)
         within = in_session(head)
-        if (is_plain(text) and not within) or has_rows(text):
+        if (is_plain(text) and not within) or is_data(text):
             return Fingerprint(exact, exact, waits=waits, reads=reads, polls=polls)
         found: list[bytes] = []
         told = prompts.folded(asked, text, document) if prompts.is_prompt(text) else text
@@ -116,9 +118,9 @@ def is_plain(text: bytes) -> bool:
     return not (searched or has(b"  ") or has(b' "') or has(b"\t") or has(b"\n") > 1 or prompts.is_prompt(text))
 
 
-def has_rows(text: bytes) -> bool:
-    """Whether a request has rows of JSON, whose numbers are data."""
-    return text.count(b"}\n{") > 0
+def is_data(text: bytes) -> bool:
+    """Whether a request has rows of JSON, whose numbers are data, or nothing but the identifier of what it asks for."""
+    return text.count(b"}\n{") > 0 or _LOOKUP.fullmatch(text) is not None
 
 
 def _folded(text: bytes, found: list[bytes], *, pages: bool) -> bytes:

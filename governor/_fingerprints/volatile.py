@@ -39,12 +39,19 @@ _TIME: Final = re.compile(
     rb"1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{4,5})?"
     rb"|[0-9]{8}T[0-9]{6}(?:\.[0-9]+)?Z?"
 )
+#: A time of a whole minute.
+_MINUTE: Final = re.compile(
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::00(?:\.0+)?)?(?:Z|[+-][0-9:]{4,5})?|[0-9]{8}T[0-9]{4}00(?:\.0+)?Z?"
+)
+#: The fewest digits of an identifier of a request.
+_MIN_RANDOM: Final = 10
 #: JSON values that are random in each request, and the time before a line: two patterns, as each skips to its first byte.
 _RANDOM: Final = re.compile(
     rb'"(?:seed|nonce|salt|random|hmac|sig|signature|traceparent|tracestate|baggage|progressToken|csrf_?[Tt]oken)"'
     rb':(?:"[^"]*"|[0-9.]+)'
     rb'|"(?:[a-z]+:)?Message-I[dD]":"[^"]*"'
-    rb'|"(?:[a-z]+:)?(?:[Dd]ate|now|ts|time|[Tt]imestamp|sent(?:_?[aA]t)?)":'
+    rb'|"(?:[a-z]+:)?[Dd]ate":"[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8}[^"]*"'
+    rb'|"(?:now|ts|[Tt]imestamp|sent(?:_?[aA]t)?)":'
     rb'"[^"]{0,24}(?<![0-9])20[0-9]{2}[, ]{1,2}[0-9]{1,2}:[0-9]{2}:[0-9]{2}[^"]{0,40}"'
 )
 #: Where a list goes on, as its server encodes it.
@@ -168,12 +175,26 @@ def _counter(found: list[bytes], named: re.Match[bytes]) -> bytes:
             return word + between + uncounted(value, found)
         return named[0]
     is_key = b":" in between or b"=" in between
-    if (kind is _LETTERS and not (is_key and value.isdigit())) or (
-        kind is _CLOCKS and (_TIME.fullmatch(value.rstrip(b".:")) is None or _compares(named))
+    if (
+        (kind is _LETTERS and not (is_key and value.isdigit()))
+        or (kind is _CLOCKS and (not _is_moment(value.rstrip(b".:")) or _compares(named)))
+        or (kind is _COUNTERS and _is_thing(word, value))
     ):
         return named[0]
     found += VALUE.findall(value)
     return b"%b%b#" % (word, between)
+
+
+def _is_moment(value: bytes) -> bool:
+    """Whether a value is a time that a clock shows: that of a whole minute is a day or an hour of which many are asked for."""
+    if _TIME.fullmatch(value) is None or _MINUTE.fullmatch(value) is not None:
+        return False
+    return not value[:10].isdigit() or int(value[:10]) % 60 > 0 or value[10:].strip(b".0") != b""
+
+
+def _is_thing(word: bytes, value: bytes) -> bool:
+    """Whether a value is the number of one of many things, as in `"message_id":17`, and no identifier of the request."""
+    return len(value) < _MIN_RANDOM and value.isdigit() and word[-2:].lower() == b"id"
 
 
 def _compares(named: re.Match[bytes]) -> bool:

@@ -243,7 +243,7 @@ LOOPS: Final[dict[str, Calls]] = {
         f"<Envelope><MessageID>urn:uuid:{random_id()}</MessageID><Result>no</Result></Envelope>",
     ),
     "a clock as it is shown": lambda at: (
-        json.dumps({"timestamp": f"11/28/2026, 1:05:{at % 60:02} PM", "time": f"Sat, 28 Nov 2026 10:00:{at % 60:02} GMT"}),
+        json.dumps({"timestamp": f"11/28/2026, 1:05:{at % 60:02} PM", "sent_at": f"28.11.2026 10:00:{at % 60:02}"}),
         "no",
     ),
 }
@@ -332,6 +332,10 @@ USES: Final[dict[str, Calls]] = {
     "sessions that are made": lambda at: ('{"model":"m"}', json.dumps({"id": random_id(), "object": "session"})),
     "pages": lambda at: (json.dumps({"page": at}), json.dumps({"items": [at * 50 + number for number in range(5)]})),
     "rows": lambda at: ('{"index":{}}\n' + json.dumps({"n": draw.randrange(9**9)}) + "\n", '{"errors":false,"items":[3]}'),
+    "hours of a report": lambda at: (json.dumps({"time": f"2026-01-{at // 24 + 1:02}T{at % 24:02}:00:00Z"}), '{"rows":0}'),
+    "days in seconds": lambda at: (json.dumps({"ts": 1_764_288_000 + 86_400 * at}), '{"rows":0}'),
+    "messages by their numbers": lambda at: (json.dumps({"message_id": at, "label": "spam"}), '{"labels":["spam"]}'),
+    "traces by their identifiers": lambda at: (json.dumps({"traceId": random_id()}), '{"spans":[]}'),
     "pieces of a file": lambda at: (json.dumps({"offset": 4_096 * at, "limit": 4_096}), '{"findings":[],"count":0}'),
     "first pages": lambda at: (json.dumps({"of": f"c{at}", "page": 1, "limit": 9}), '{"items":[],"has_more":false}'),
     "greetings": lambda at: (asks("hi", user=random_id()), "Hello!"),
