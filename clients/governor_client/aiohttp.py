@@ -286,10 +286,9 @@ def govern(
     """Makes a session take a permit for each request, and returns it.
 
     `session = govern(ClientSession(), "discord")`, or a session that a library has made, with any connector. Everything is as
-    with `GovernedMiddleware`, except
-    that waits are above the call: each attempt has the timeouts of the call for itself, its cookies and its authentication are
-    those of the moment, and "timeout" is that of the call. `wait_at_most` bounds the wait of single calls. Redirects are
-    beneath the call: their waits count in its total timeout.
+    with `GovernedMiddleware`, except that waits are above the call: each attempt has the timeouts of the call for itself, its
+    cookies and its authentication are those of the moment, and "timeout" is that of the call. `wait_at_most` bounds the wait
+    of single calls. Redirects are beneath the call: their waits count in its total timeout.
 
     It replaces `_request` of the session and adds to its `_middlewares`, which are private to aiohttp and the same in 3.12 to
     3.14. Raises `ConfigError`, and `UsageError` for a session that is governed already.

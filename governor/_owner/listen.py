@@ -34,14 +34,14 @@ class Listen:
     ) -> AsyncIterator["Members"]:
         """Serves other processes on a unix socket, within the block, which must run in the governor's event loop.
 
-        `where` is the path of the socket, by default `governor.sock` in the folder `XDG_RUNTIME_DIR`, or a socket that listens
-        already. With `learning`, no permit is granted in the first second: processes that a governor before this one has
-        granted permits, or that have used their shares since, come back first, and say what they hold and have used. So it is
-        where the state says that there was one, or the socket that one has left that was killed. In the end calls that wait are
-        denied as `shutting_down`.
+        - `where`: the path of the socket, by default `governor.sock` in the folder `XDG_RUNTIME_DIR`; or a socket that listens
+          already.
+        - `learning`: grant no permit in the first second. Processes with permits of an earlier governor, or that have used
+          their shares since, come back first, and say what they hold and have used. It is always so if the state says that
+          there was an earlier governor, or if a killed one has left its socket.
 
-        A socket that is removed is made anew within a second. If another process listens there by then, all that are connected
-        here are sent there.
+        At the end of the block, calls that wait are denied as `shutting_down`. A socket that is removed is made anew within a
+        second. If another process listens there by then, all that are connected here are sent to that one.
 
         Raises `ListenError` if another process listens there, and `UsageError` in another event loop.
         """

@@ -82,7 +82,7 @@ def create_app(
 
 
 def routes(governor: Governor, *, admin_token: str | None = None) -> list[Route]:
-    """The same pages to mount into an app: `Mount("/governor", routes=routes(governor))`.
+    """The pages of `create_app`, to mount into an app: `Mount("/governor", routes=routes(governor))`.
 
     That app runs the governor, checks hosts and answers unknown paths. The history then grows only while someone watches.
     `admin_token` allows actions, as in `create_app`.
