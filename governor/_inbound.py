@@ -182,7 +182,7 @@ class Inbound:
             if isinstance(group, str) or group.policy.on_overload == "pass":
                 return Admission()
             return Admission(overloaded(group.name))
-        granted = actor.policy.on_overload == "pass"
+        granted = actor.settings.on_overload == "pass"
         portal.post(partial(actor.unanswered, request, granted=granted))
         effect = "pass without limits" if granted else "are denied"
         self._error_log.warn(f"The governor's event loop does not answer in time: inbound requests of {actor.name} {effect}.")

@@ -38,7 +38,7 @@ _UNUSED_BREAKER: Final = BreakerStatistics(
 
 def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
     """One inbound group as it stands at `now`."""
-    limits = tuple(_inbound(limit, limit.capacity) for limit in actor.policy.limits)
+    limits = tuple(_inbound(limit, limit.capacity) for limit in actor.settings.limits)
     return GroupStatistics(
         counters=actor.counters.record(),
         limits=limits,
@@ -46,7 +46,7 @@ def group_statistics(actor: GroupActor, now: Instant) -> GroupStatistics:
         totals=tuple(_inbound(limit, left) for limit, left in actor.totals()),
         denied_by=dict(actor.denied_by),
         unenforced=actor.unenforced,
-        dry_run=actor.policy.dry_run,
+        dry_run=actor.settings.dry_run,
         clients=actor.clients(),
         most_denied=tuple(
             ClientStatistics(client=pseudonym(key), denied=count) for key, count in actor.most_denied.top(now) if count

@@ -52,7 +52,7 @@ class DecidingHere:
             actor = self._actor(group)
             if actor is None:
                 return Decision()
-            if self._settings.on_daemon_loss == "deny" and not actor.policy.dry_run:
+            if self._settings.on_daemon_loss == "deny" and not actor.settings.dry_run:
                 return Decision(overloaded(actor.name))
             if self._settings.on_daemon_loss == "share":
                 actor.use_up(request, self._since)

@@ -7,7 +7,7 @@ from governor.policies.clients.buckets cimport spend
 
 
 cdef class Admitting:
-    cdef public object end, most_denied, name, policy, unenforced, _announcer, _now
+    cdef public object end, most_denied, name, settings, unenforced, _announcer, _now
     cdef public dict denied_by, _held, _names, _tiers
     cdef public list _routes, _uncounted
     cdef public tuple ends, _buckets, _rules

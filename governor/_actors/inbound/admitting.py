@@ -62,13 +62,13 @@ class Admitting:
         "holds",
         "most_denied",
         "name",
-        "policy",
+        "settings",
         "unenforced",
     )
 
-    def __init__(self, name: str, policy: InboundGroup, now: Callable[[], Instant], announcer: Announcer) -> None:
+    def __init__(self, name: str, settings: InboundGroup, now: Callable[[], Instant], announcer: Announcer) -> None:
         self.name = name
-        self.policy = policy
+        self.settings = settings
         self._now = now
         self._announcer = announcer
         #: The limits of a request without a tier; of a tier, in their place; and of a route, besides.
@@ -162,7 +162,7 @@ class Admitting:
             retry_after, reason = _RETRY_AFTER_OUTCOME, Reason.CONCURRENCY
         else:
             retry_after, reason = (when - now) / SECOND, _RATE_LIMIT
-        name, dry_run = self._names.get(table, ""), self.policy.dry_run
+        name, dry_run = self._names.get(table, ""), self.settings.dry_run
         denied = InboundDenied(self.name, limit, retry_after, table.parameters, dry_run, reason, name)
         if dry_run:
             self.unenforced += 1

@@ -52,18 +52,18 @@ class GroupActor(Admitting):
     def __init__(
         self,
         name: str,
-        policy: InboundGroup,
+        settings: InboundGroup,
         *,
         max_clients: int,
         now: Callable[[], Instant],
         announcer: Announcer,
         start: "Callable[[GroupActor], None]",
     ) -> None:
-        super().__init__(name, policy, now, announcer)
+        super().__init__(name, settings, now, announcer)
         #: Starts a task that sweeps the group, with `sweep`.
         self._start = start
         self._sweeping = False
-        self._tables: dict[_Entry, ClientTable] = {entry: build(entry.limit, max_clients) for entry in _entries(policy)}
+        self._tables: dict[_Entry, ClientTable] = {entry: build(entry.limit, max_clients) for entry in _entries(settings)}
         self._closed = False
         self._arrange()
 
@@ -159,13 +159,13 @@ class GroupActor(Admitting):
 
     # Settings.
 
-    def reconfigure(self, policy: InboundGroup, max_clients: int) -> None:
+    def reconfigure(self, settings: InboundGroup, max_clients: int) -> None:
         """Applies other limits. Each bucket keeps the share that it had left, and requests in a window stay counted.
 
         A limit that has changed continues from the first limit of its kind that has changed or gone; otherwise it starts anew.
         """
         now = self._now()
-        before, after = self._tables, _entries(policy)
+        before, after = self._tables, _entries(settings)
         changed = [entry for entry in before if entry not in after]
         tables: dict[_Entry, ClientTable] = {}
         for entry in after:
@@ -176,20 +176,20 @@ class GroupActor(Admitting):
                 table = before[ancestor]
             tables[entry] = build(entry.limit, max_clients) if table is None else change(now, table, entry.limit, max_clients)
         self._tables = tables
-        self.policy = policy
+        self.settings = settings
         self._arrange()
 
     def _arrange(self) -> None:
         """Sorts the tables by the requests that they apply to."""
-        policy, tables = self.policy, self._tables.items()
+        settings, tables = self.settings, self._tables.items()
         common = tuple((entry.by, table) for entry, table in tables if entry.by in (_ADDRESS, _TOTAL))
         of_clients: dict[str | None, tuple[Rule, ...]] = {
             tier: tuple((entry.by, table) for entry, table in tables if entry.by == _CLIENT and entry.part == tier)
-            for tier in (None, *policy.tiers)
+            for tier in (None, *settings.tiers)
         }
         self._rules = of_clients[None] + common
-        self._tiers = {tier: of_clients[tier] + common for tier in policy.tiers}
-        self._routes = [tuple((entry.by, table) for entry, table in tables if entry.part == route) for route in policy.routes]
+        self._tiers = {tier: of_clients[tier] + common for tier in settings.tiers}
+        self._routes = [tuple((entry.by, table) for entry, table in tables if entry.part == route) for route in settings.routes]
         self._names = {table: entry.part.name for entry, table in tables if isinstance(entry.part, InboundRoute)}
         self.holds = any(table.needs_release for table in self._tables.values()) or bool(self._held)
         buckets = tuple((which, table) for which, table in self._rules if isinstance(table, ClientBuckets))
@@ -237,14 +237,18 @@ class GroupActor(Admitting):
         return min(max(seconds, _MIN_SWEEP_INTERVAL), _MAX_SWEEP_INTERVAL) / max(map(sweeps, tables), default=1)
 
 
-def _entries(policy: InboundGroup) -> list[_Entry]:
+def _entries(settings: InboundGroup) -> list[_Entry]:
     """The limits of a group; a limit that is written twice is one."""
     found = [
-        *(_Entry(_CLIENT, None, limit) for limit in policy.limits),
-        *(_Entry(_CLIENT, name, limit) for name, tier in policy.tiers.items() for limit in tier.limits),
-        *(_Entry(_ADDRESS, None, limit) for limit in policy.address_limits),
-        *(_Entry(_TOTAL, None, limit) for limit in policy.total_limits),
-        *(_Entry(_ADDRESS if route.by == "address" else _ROUTE, route, one) for route in policy.routes for one in route.limits),
+        *(_Entry(_CLIENT, None, limit) for limit in settings.limits),
+        *(_Entry(_CLIENT, name, limit) for name, tier in settings.tiers.items() for limit in tier.limits),
+        *(_Entry(_ADDRESS, None, limit) for limit in settings.address_limits),
+        *(_Entry(_TOTAL, None, limit) for limit in settings.total_limits),
+        *(
+            _Entry(_ADDRESS if route.by == "address" else _ROUTE, route, one)
+            for route in settings.routes
+            for one in route.limits
+        ),
     ]
     return list(dict.fromkeys(found))
 

@@ -49,8 +49,8 @@ class Groups:
         self._unnamed: set[str] = set()
         #: What was counted by groups that are gone.
         self.forgotten = CounterRecord()
-        for name, policy in config.inbound.items():
-            self._add(name, policy)
+        for name, settings in config.inbound.items():
+            self._add(name, settings)
 
     @property
     def digest(self) -> str:
@@ -63,7 +63,7 @@ class Groups:
 
     # Limits on single endpoints.
 
-    def endpoint(self, key: object, name: str, policy: InboundGroup) -> GroupActor:
+    def endpoint(self, key: object, name: str, settings: InboundGroup) -> GroupActor:
         """The group of a limit on endpoints, known by `key`. It starts with its first request. Raises `UsageError`."""
         known = self._endpoints.get(key)
         if known is not None:
@@ -73,7 +73,7 @@ class Groups:
         names = (f"endpoint:{name}" if number == 1 else f"endpoint:{name}-{number}" for number in count(1))
         group = next(one for one in names if one not in self.by_name)
         self._endpoints[key] = group
-        return self._add(group, policy)
+        return self._add(group, settings)
 
     def known_endpoint(self, key: object) -> GroupActor | None:
         """The same for a limit that is in use already, from any thread; else None."""
@@ -98,7 +98,7 @@ class Groups:
         self._unnamed.add(name)
         return self._add(name, _default(self._config))
 
-    def endpoint_elsewhere(self, key: object, name: str, policy: InboundGroup) -> GroupActor | None:
+    def endpoint_elsewhere(self, key: object, name: str, settings: InboundGroup) -> GroupActor | None:
         """The group of a limit on endpoints of other processes, as `endpoint`. None if there is no room for another one."""
         if key not in self._endpoints and len(self._endpoints) >= MAX_ENDPOINTS:
             gone = {self._endpoints[one]: one for one in self._remote}
@@ -108,7 +108,7 @@ class Groups:
             if len(self._endpoints) >= MAX_ENDPOINTS:
                 return None
         self._remote.add(key)
-        return self.endpoint(key, name, policy)
+        return self.endpoint(key, name, settings)
 
     def _drop_resting(self, names: set[str]) -> set[str]:
         """Drops those of these groups that have nothing to remember."""
@@ -125,22 +125,22 @@ class Groups:
         self._config = config
         max_clients = config.inbound_settings.max_clients
         self._unnamed -= set(config.inbound)
-        for name, policy in config.inbound.items():
+        for name, settings in config.inbound.items():
             if name in self.by_name:
-                self.by_name[name].reconfigure(policy, max_clients)
+                self.by_name[name].reconfigure(settings, max_clients)
             else:
-                self._add(name, policy)
+                self._add(name, settings)
         for name in self._endpoints.values():
-            self.by_name[name].reconfigure(self.by_name[name].policy, max_clients)
+            self.by_name[name].reconfigure(self.by_name[name].settings, max_clients)
         for name in self._unnamed:
             self.by_name[name].reconfigure(_default(config), max_clients)
         known = {*config.inbound, *self._endpoints.values(), *self._unnamed}
         for name in [name for name in self.by_name if name not in known]:
             self._drop(name)
 
-    def _add(self, name: str, policy: InboundGroup) -> GroupActor:
+    def _add(self, name: str, settings: InboundGroup) -> GroupActor:
         max_clients = self._config.inbound_settings.max_clients
-        group = GroupActor(name, policy, max_clients=max_clients, now=self._now, announcer=self._announcer, start=self._start)
+        group = GroupActor(name, settings, max_clients=max_clients, now=self._now, announcer=self._announcer, start=self._start)
         self.by_name[name] = group
         return group
 
