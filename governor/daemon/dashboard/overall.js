@@ -15,7 +15,7 @@ export class Overall {
   }
 
   draw({ about, global, scopes }, { history, marks, shown }) {
-    const outbound = Object.entries(scopes).filter(([key]) => key.startsWith("outbound:")).map(([, scope]) => scope);
+    const outbound = Object.keys(scopes).filter((key) => key.startsWith("outbound:")).map((key) => scopes[key]);
     drawTiles(byId("tiles"), tilesOf(global, outbound));
     const title = chartTitle("All outbound calls", history.rates(ALL), shown);
     this.#chart.draw(history.points(ALL, shown), { shown, limit: (global.requests_per_minute ?? 0) / 60, title, marks: marks() });

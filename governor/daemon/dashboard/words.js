@@ -3,8 +3,11 @@
 /** A reason on the wire as words. */
 export const reason = (word) => word.replaceAll("_", " ");
 
+/** Made once: `toLocaleString` took a fifth of the time in which 10,000 scopes are drawn. */
+const COMMAS = new Intl.NumberFormat("en");
+
 /** A whole number, with commas. */
-export const count = (number) => Math.round(number).toLocaleString("en");
+export const count = (number) => COMMAS.format(Math.round(number));
 
 /** A span of seconds, rounded up: `42 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
 export function span(seconds) {
