@@ -24,7 +24,7 @@ _ABOUT_ITSELF: Final = re.compile(
 )
 #: The words that begin an identifier of an answer, name a step, and name an object that says what was used.
 _IDENTIFIERS: Final = b"call chatcmpl cmpl fc gen msg req resp rs run toolu tooluse".split()
-_COUNTED: Final = b"call step turn iteration".split()
+_COUNTED: Final = b"step turn iteration".split()
 _USAGES: Final = b"usage token_usage usage_?[mM]etadata tokens _shards extensions throttleStatus rate_?[lL]imit".split()
 #: One list of words: each but the right one is passed over by its first letter.
 _USED: Final = re.compile(
