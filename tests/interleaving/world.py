@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from threading import get_ident
+from types import SimpleNamespace
 from typing import Final, cast
 from unittest.mock import patch
 
@@ -23,6 +23,7 @@ from governor._actors import asking, portal
 from governor._actors.actor import ScopeActor
 from governor._actors.alarm import Alarm
 from governor._actors.leases.permits_ahead import LeasedHeldPermit
+from governor._life import Life
 from governor._supervisor import Supervisor
 from governor._units import DAY, MINUTE, SECOND, Instant, to_seconds
 from governor.instrumentation import Announcer
@@ -174,14 +175,12 @@ class World:
             random=Random(0),
             portal=stepped,
             tasks=cast("TaskGroup", _NoTasks()),
-            on_forgotten=lambda _: governor._access.addresses.clear(),
+            on_forgotten=lambda actor: governor._access.forget(governor._access.addresses, actor),
             announcer=Announcer(lambda: 0.0),
             leases=True,
         )
-        governor._access.thread = get_ident()
         governor._access.process = os.getpid()
-        governor._access.backend = supervisor
-        governor._access.portal = stepped
+        governor._access.begin(cast("Life", SimpleNamespace(addresses={}, portal=stepped)), supervisor)
         for scope in self.scenario.scopes:
             governor._access.find(scope, None, None)
         self._portal = stepped
