@@ -67,7 +67,7 @@ _SHORT: Final = 4
 _WITHIN: Final = frozenset(bytes((code,)) for code in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.")
 #: Whether a model calls tools, and what it says beside.
 _CALLS: Final = re.compile(rb'"(?:tool_calls":\s*\[\s*\{|type":\s*"tool_use"|functionCall":|toolUse":)')
-_BESIDE: Final = re.compile(rb'"(?:content|text|thinking|reasoning(?:_content)?)":\s*"(?:[^"\\]|\\.)*+"')
+_BESIDE: Final = re.compile(rb'"(?:content|text|thinking|tool_plan|reasoning(?:_content)?)":\s*"(?:[^"\\]|\\.)*+"')
 #: The identifier of a call: before its function or its type, and in canonical form after its function.
 _CALL: Final = re.compile(rb'"id":\s*"[^"]*"(?=,\s*"(?:type":\s*"(?:function|tool_use)"|function":))')
 _CALLED: Final = re.compile(rb'("name":"[^"]*"\}),"id":"[^"]*"')

@@ -84,6 +84,7 @@ _SESSION: Final = re.compile(
 _MAY_BE_WITHIN: Final = re.compile(rb"/(?:sessions?|threads?|runs?|conversations?|containers?|element|attempt|retry|try)/")
 #: In GraphQL, a name that has a digit: of an operation, and of what is asked for.
 _OPERATION: Final = re.compile(rb"((?:query|mutation|subscription) )[A-Za-z_]*[0-9]\w*(?=[ ({])")
+_OPERATION_NAME: Final = re.compile(rb'"operationName":"[A-Za-z_]*[0-9]\w*"')
 _ALIAS: Final = re.compile(rb"(?<=[{ ,])([A-Za-z_]*[0-9]\w*): ?(?=[A-Za-z_]+ ?[({])")
 _LINE_TIME: Final = re.compile(rb"\[[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?\]")
 ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
@@ -138,7 +139,7 @@ def without_session(head: bytes, text: bytes, found: list[bytes]) -> tuple[bytes
 def without_alias(text: bytes, found: list[bytes]) -> bytes:
     """A query of GraphQL without its name, and without the names for its answer, which are added to `found`."""
     found += (b'"%b"' % name for name in _ALIAS.findall(text))
-    return _OPERATION.sub(rb"\1#", _ALIAS.sub(b"", text))
+    return _OPERATION.sub(rb"\1#", _OPERATION_NAME.sub(b"#", _ALIAS.sub(b"", text)))
 
 
 def uncounted(text: bytes, found: list[bytes]) -> bytes:

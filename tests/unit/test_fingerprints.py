@@ -141,7 +141,9 @@ LOOPS: Final[dict[str, Calls]] = {
     ),
     "words beside the call of a tool": lambda at: (
         asks("read it"),
-        json.dumps({"content": text(5), "tool_calls": [{"id": f"call_{at:09}", "function": {"name": "read"}}]}),
+        json.dumps(
+            {"content": text(5), "tool_plan": text(5), "tool_calls": [{"id": f"call_{at:09}", "function": {"name": "read"}}]}
+        ),
     ),
     "what an answer took and used": lambda at: (
         asks("read it"),
@@ -171,7 +173,7 @@ LOOPS: Final[dict[str, Calls]] = {
         json.dumps({"messages": [{"content": "no", "id": random_id()}], "token_usage": {"total": at}}),
     ),
     "a query with names": lambda at: (
-        json.dumps({"query": f"query Q{at} {{ a{at}: job(id: 7) {{ state }} }}"}),
+        json.dumps({"operationName": f"Q{at}", "query": f"query Q{at} {{ a{at}: job(id: 7) {{ state }} }}"}),
         json.dumps({"data": {f"a{at}": None}}),
     ),
     "traces": lambda at: (json.dumps({"traceparent": random_id(), "progressToken": secret(), "q": "read"}), "no"),
