@@ -15,7 +15,7 @@ from governor import Config, Governor, PermitDenied
 from governor._store.contract import OpenStore, Record, Store, Takeover, ToWrite, Unwritable
 from governor._store.earlier import EarlierLives
 from governor._store.file import StateFile
-from governor._units import Instant
+from governor._units import HOUR, Instant
 from governor.errors import UsageError
 from tests.contracts.memory_store import MemoryStore
 
@@ -90,6 +90,19 @@ def test_the_first_life_knows_nothing_and_has_nothing_to_learn(kind: Kind, folde
         store.damage,
     )
     kind.kill(store)
+
+
+@pytest.mark.promise("R62")
+def test_a_record_is_dropped_only_if_all_that_may_have_been_granted_after_it_has_recovered(folder: Path) -> None:
+    first = MemoryStore(folder, Time())
+    first.write([record("a")._replace(recovers=0), record("b")._replace(recovers=HOUR)], [])
+    first.close()
+    lives = EarlierLives(folder, Time(), MemoryStore)
+
+    assert ("a",) == lives.outdated
+    assert "b" in lives
+    assert lives.store is not None
+    lives.store.close()
 
 
 @given(
