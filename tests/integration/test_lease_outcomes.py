@@ -38,8 +38,11 @@ def _turns(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.promise("R06")
-def test_after_it_has_reported_the_failure_that_opens_the_breaker_a_thread_finds_an_empty_lease() -> None:
-    with governed(PLENTY, failures=1) as governor, ThreadPoolExecutor(1) as pool:
+@pytest.mark.parametrize("limits", [[PLENTY], [PLENTY, "1000 in flight"]])
+def test_after_it_has_reported_the_failure_that_opens_the_breaker_a_thread_finds_an_empty_lease(
+    limits: tuple[str, ...],
+) -> None:
+    with governed(*limits, failures=1) as governor, ThreadPoolExecutor(1) as pool:
         client = GovernorClient(governor)
         with ahead(governor, "weather") as (actors, used):
             granted(client.try_permit("weather")).record(status=500)

@@ -290,6 +290,7 @@ def test_of_too_many_suspects_the_least_suspicious_is_dropped(monkeypatch: pytes
         for _ in range(2):
             loop.call(f"twice {number}", "same")
 
+    assert 4 == len(guard)
     assert not loop.call("A", "same")
     assert loop.call("twice 0", "same")
 

@@ -125,6 +125,11 @@ def test_what_is_recalled_comes_back_and_no_more_of_it_than_was_granted_ahead() 
     session.handle(LeaseReport(2, (LeaseUse("api:get", last.generation, used=10, back=6),)))
     assert (0, 10) == (session.leases.leased, session.leases.used)
 
+    session.handle(LeaseReport(3, (LeaseUse("api:get", last.generation, wanted=4),)))
+    after = said[-2]
+    assert isinstance(after, Leased)
+    assert last.generation + 1 == after.generation
+
 
 @pytest.mark.promise("R64")
 def test_a_grant_is_none_of_the_future_nor_of_a_breaker_that_is_to_come_and_costs_no_less_than_nothing() -> None:
