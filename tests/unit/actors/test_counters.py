@@ -28,7 +28,7 @@ def test_nothing_has_happened_at_first() -> None:
     [
         (200, Result.SUCCESS, CounterRecord(answered_2xx=1)),
         (299, Result.SUCCESS, CounterRecord(answered_2xx=1)),
-        (302, Result.SUCCESS, CounterRecord(others=1)),
+        (300, Result.SUCCESS, CounterRecord(others=1)),
         (101, Result.SUCCESS, CounterRecord(others=1)),
         (400, Result.SUCCESS, CounterRecord(answered_4xx=1)),
         (429, Result.SUCCESS, CounterRecord(answered_4xx=1, answered_429=1)),
@@ -42,21 +42,24 @@ def test_nothing_has_happened_at_first() -> None:
     ],
 )
 def test_an_outcome_is_counted_in_one_place(status: int | None, result: Result, counted: CounterRecord) -> None:
-    counters = Counters()
+    counters, several = Counters(), Counters()
     counters.ended(status, result)
+    several.ended(status, result, 3)
 
     assert counted == counters.record()
+    assert counted + counted + counted == several.record()
 
 
 def test_a_record_is_of_its_moment() -> None:
     counters = Counters()
     counters.requests = 1
     counters.some_denied()[Reason.RATE_LIMIT] = 2
+    counters.some_dropped()["tokens"] = 3
     record = counters.record()
     counters.requests = 5
-    counters.denied[Reason.RATE_LIMIT] = 9
+    counters.denied[Reason.RATE_LIMIT] = counters.dropped["tokens"] = 9
 
-    assert CounterRecord(requests=1, denied={Reason.RATE_LIMIT: 2}) == record
+    assert CounterRecord(requests=1, denied={Reason.RATE_LIMIT: 2}, dropped={"tokens": 3}) == record
 
 
 def test_what_no_scope_has_denied_cannot_be_added_to() -> None:

@@ -133,13 +133,27 @@ async def test_redirects_share_one_wait(both: Both, scarce: Governor) -> None:
         return httpx2.Response(302, headers={"Location": f"/{int(request.url.path[1:]) + 1}"})
 
     both.governor = scarce
-    client = both.client(server, wait=0.5)
+    client = both.client(server, wait=0.25)
 
     with pytest.raises(RateLimited):
         await both.get(client, "/0")
 
-    # Two permits at once, one or two more within 0.5 s. With a wait for each, there would be too many redirects.
+    # Two permits at once, one more within 0.25 s. With a wait for each, there would be too many redirects.
     assert scarce.statistics().counters.requests > 2
+
+
+@pytest.mark.promise("R57")
+async def test_rounds_of_authentication_share_one_wait(both: Both, scarce: Governor) -> None:
+    class Rounds(httpx2.Auth):
+        def auth_flow(self, request: httpx2.Request) -> Iterator[httpx2.Request]:  # type: ignore[override] # of httpx too
+            for _ in range(9):
+                yield request
+
+    both.governor = scarce
+    client = both.client(lambda request: httpx2.Response(200), auth=Rounds(), wait=0.25)
+
+    with pytest.raises(RateLimited):
+        await both.get(client)
 
 
 @pytest.mark.promise("R57")

@@ -140,6 +140,24 @@ async def test_an_error_status_is_raised_even_if_the_rest_of_the_answer_is_lost(
                 pass
 
 
+@pytest.mark.anyio
+@pytest.mark.promise("R50")
+async def test_a_stream_that_is_left_before_its_end_is_closed(
+    governor: Governor, provider: "type[Provider]", body: "type[Body]"
+) -> None:
+    blocking, asynchronous = body(b"one", b"two"), body(b"one", b"two")
+    with client_of(provider([httpx2.Response(200, stream=blocking)]), governor) as client, client.stream("GET", "/"):
+        pass
+    async with (
+        client_of(provider([httpx2.Response(200, stream=asynchronous)]), governor) as client,
+        client.astream("GET", "/"),
+    ):
+        pass
+
+    assert (1, 1) == (blocking.closed, asynchronous.closed)
+    assert CounterRecord(requests=2, answered_2xx=2) == governor.statistics().counters
+
+
 def test_not_modified_is_no_error(background: Governor, provider: "type[Provider]") -> None:
     with client_of(provider([304]), background) as client:
         assert 304 == client.get("/").status_code
