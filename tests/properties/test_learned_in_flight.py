@@ -122,21 +122,31 @@ def test_denials_show_a_limit_of_calls_at_work_only_if_as_many_were_in_flight_an
         assert shown == min(flights) >= LEAST_CALLS
         assert len(latest) >= 2
         assert max(flights) - min(flights) <= max(2, 0.1 * max(flights))
-        assert all(max(counts) - min(counts) > max(2, 0.1 * max(counts)) for counts in (shorts, longs))
+        exactly = len(latest) == 3 and len(set(flights)) == 1
+        least = [0.5 if exactly else max(2, 0.1 * max(counts)) for counts in (shorts, longs)]
+        assert all(max(counts) - min(counts) > more for counts, more in zip((shorts, longs), least, strict=True))
         # By Little's law, the calls of a minute took two seconds each, or more, and so did those of ten seconds.
         assert all(30 * flight >= minute and 5 * flight >= ten for flight, ten, minute in latest)
 
 
 @pytest.mark.parametrize(
-    ("counts", "shown"), [(((20, 200), (10, 300)), None), (((40, 100), (26, 150)), None), (((20, 100), (25, 150)), 5)]
+    ("counts", "shown"),
+    [
+        (((20, 200), (10, 300)), None),
+        (((40, 100), (26, 150)), None),
+        (((20, 100), (25, 150)), 5),
+        (((17, 80), (16, 94)), None),
+        (((17, 80), (16, 94), (17, 86)), 5),
+        (((17, 80), (17, 94), (17, 86)), None),
+    ],
 )
-def test_calls_of_a_second_show_nothing_because_their_number_in_flight_is_what_a_rate_makes(
-    counts: tuple[tuple[int, int], tuple[int, int]], shown: int | None
+def test_calls_of_a_second_and_spans_with_as_many_calls_show_nothing_unless_exactly_as_many_were_in_flight_three_times(
+    counts: tuple[tuple[int, int], ...], shown: int | None
 ) -> None:
     known = DenialLevels()
-    known.add(Level(START, 5, counts[0]))
+    found = [known.add(Level(Instant(START + number * MINUTE), 5, used)) for number, used in enumerate(counts)]
 
-    assert known.add(Level(Instant(START + MINUTE), 5, counts[1])) == shown
+    assert found == [None] * (len(counts) - 1) + [shown]
 
 
 class Provider:

@@ -497,6 +497,25 @@ def test_a_second_with_a_pause_in_it_says_nothing_about_the_rate_that_was_denied
     assert policy.rate == pytest.approx(before * BETA)
 
 
+def test_the_calls_since_a_single_denial_count_when_others_in_a_row_have_ended() -> None:
+    policy, now, denied = LearnedRatePolicy(START, gentle=True), START, list[Instant]()
+    for calls in (40, 100):
+        for _ in range(calls):
+            now = policy.earliest(now, PLAIN)
+            policy.commit(now, PLAIN)
+        policy.throttled(now, Grant(now, 0))
+        denied.append(now)
+    for _ in range(9):
+        now = Instant(now + 8 * SECOND)
+        policy.commit(now, PLAIN)
+        policy.throttled(now, Grant(now, 0), succeeded=False)
+    now = Instant(now + MINUTE)
+    for _ in range(2):
+        policy.commit(now, PLAIN)
+
+    assert policy.rate >= 0.6 * 100 * SECOND / (now - denied[0])
+
+
 def test_a_rate_at_which_many_calls_are_under_way_grows_by_half() -> None:
     policy = LearnedRatePolicy(START, gentle=True)
     _granted(policy, START, Duration(24 * SECOND), Duration(400 * MILLISECOND))

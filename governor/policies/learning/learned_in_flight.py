@@ -68,9 +68,12 @@ class DenialLevels:
         if len(recent) < 2 or not all(map(_is_telling, recent)):
             return None
         in_flight = [one.in_flight for one in recent]
+        spans = list(zip(*(one.used for one in recent), strict=True))
+        if len(recent) == DENIALS and len(set(in_flight)) == 1 and all(len(set(counts)) > 1 for counts in spans):
+            return in_flight[0]  # A rate that follows its calls in flight makes about as many calls in a span.
         if max(in_flight) - min(in_flight) > max(ALIKE_CALLS, ALIKE * max(in_flight)):
             return None
-        for counts in zip(*(one.used for one in recent), strict=True):
+        for counts in spans:
             if max(counts) - min(counts) <= max(ALIKE_CALLS, ALIKE * max(counts)):
                 return None  # As many calls in this span each time: it may be the limit.
         return min(in_flight)

@@ -94,6 +94,7 @@ class RateLearner:
         "_before",
         "_cycle_at",
         "_cycle_calls",
+        "_denied_calls",
         "_flat",
         "_in_spell",
         "_measured",
@@ -130,9 +131,10 @@ class RateLearner:
         self._throttled_at = Instant(-1)
         #: When a gentle rate last changed.
         self._moved_at = now
-        #: The end of the latest spell of denials, and the calls granted since; the beginning of the latest one.
+        #: The end of the latest spell of denials, the calls granted since, and those of them until the latest denial; the
+        #: beginning of the latest spell.
         self._cycle_at = now
-        self._cycle_calls = 0
+        self._cycle_calls = self._denied_calls = 0
         self._spell_at = now
         self._in_spell = False
         #: Calls granted since a gentle rate last changed, and how soon the soonest are answered; None before the first answer.
@@ -274,7 +276,7 @@ class RateLearner:
             self._curve.throttled_at = _seconds(now)
             self.rate = min(self.rate, PROBE_RATE)
         self._in_spell = self._paused = True
-        self._throttled_at = now
+        self._throttled_at, self._denied_calls = now, self._cycle_calls
         longest = min(max(MAX_PAUSE, (now - self._spell_at) // _PAUSE_PART), MAX_SPELL_PAUSE)
         return Duration(min(MIN_PAUSE << min(2 * (self.denials - 1), 16), longest))
 
@@ -371,7 +373,7 @@ class RateLearner:
             self._restart(now, min(self._curve.peak, through), BETA)
         self._in_spell = False
         self._cycle_at = now
-        self._cycle_calls = 0
+        self._cycle_calls -= self._denied_calls
 
 
 def _seconds(span: int) -> float:
