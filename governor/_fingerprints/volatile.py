@@ -152,7 +152,8 @@ def uncounted(text: bytes, found: list[bytes]) -> bytes:
         start = last + 1 - back.end()
         label, word = back.groups()
         if start >= done and _kind(word[::-1]) is None:
-            if label is None:
+            # `"quantity":2` has what begins like a label, but with no more separators than five it is none.
+            if label is None or (label == b':"' and back.end() - back.start() <= len(word) + 6):
                 done = _NUMBER.match(text, digit).end()  # type: ignore[union-attr] # There is a digit.
                 continue
             # `"sku":"A-17"`: neither word says anything.
