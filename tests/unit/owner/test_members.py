@@ -131,6 +131,18 @@ def test_what_is_recalled_comes_back_and_no_more_of_it_than_was_granted_ahead() 
     assert last.generation + 1 == after.generation
 
 
+@pytest.mark.promise("R60")
+def test_what_is_granted_ahead_is_shared_by_the_processes_that_want_it() -> None:
+    owner = Owner(leases=True)
+    first, _, last = leased_to(owner)
+    second, _ = owner.greets(alone=False)
+    for session in (second, second, first):
+        session.handle(LeaseReport(1, (LeaseUse("api:get", last.generation, wanted=50),)))
+
+    # Each time an eighth of what is left at most, and half of what is granted ahead and may be.
+    assert (20, 17) == (first.leases.leased, second.leases.leased)
+
+
 @pytest.mark.promise("R64")
 def test_a_grant_is_none_of_the_future_nor_of_a_breaker_that_is_to_come_and_costs_no_less_than_nothing() -> None:
     owner = Owner()
