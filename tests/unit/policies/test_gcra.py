@@ -138,3 +138,12 @@ def test_an_instant_beyond_all_time_is_never() -> None:
     spend(policy, T0, Request(10**12))
 
     assert NEVER == policy.earliest(T0, Request(10**12))
+
+
+@pytest.mark.promise("R02")
+def test_leased_tokens_of_a_bucket_that_was_full_for_long_are_spent_when_their_use_is_reported() -> None:
+    policy = bucket(burst=10)
+    policy.lease(T0, 5)
+    policy.collect(T0, 5)
+
+    assert 5 == policy.available(T0)
