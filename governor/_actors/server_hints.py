@@ -39,7 +39,7 @@ def hear(ledger: Ledger, leasing: Leasing, message: Hinted, *, random: Random, s
     pipeline = ledger.pipeline
     shared = pipeline.shared
     hints = _without_contradictions(message.hints, believed=shared.server.word.holds(ledger.clock()))
-    if not all(_limits(pipeline, hint).knows(hint) for hint in hints):
+    if not all(_limits(pipeline, hint).knows(hint, shared.max_hint) for hint in hints):
         # From now on the grants of the provider are counted: none may be outstanding that is not.
         sharing.recall(shared)
     leasing.collect()
@@ -54,7 +54,7 @@ def hear(ledger: Ledger, leasing: Leasing, message: Hinted, *, random: Random, s
         spread = random.random() if hint.retry_after or hint.reset else 0.0
         limits = _limits(pipeline, hint)
         ledgers = sharing.ledgers(shared) if hint.scope == "provider" else [ledger]
-        history = () if limits.knows(hint) else _history(ledgers, message.grant, hint.dimension)
+        history = () if limits.knows(hint, shared.max_hint) else _history(ledgers, message.grant, hint.dimension)
         news, others = limits.hear(
             now,
             message.grant,

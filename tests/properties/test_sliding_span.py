@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from governor._units import MILLISECOND, NEVER, SECOND, Duration, Instant
+from governor._units import HOUR, MILLISECOND, NEVER, SECOND, Duration, Instant
 from governor.hints import Hint, Severity
 from governor.policies.contract import PLAIN, Grant
 from governor.policies.learning.server_limits import ServerLimits
@@ -191,6 +191,17 @@ def test_a_denial_by_the_limit_ends_the_window_for_good() -> None:
 
     assert changed
     assert [*after, _windows(limits)] == [[], []]
+
+
+def test_in_the_next_life_the_calls_of_a_stated_window_leave_it_although_none_of_them_ends() -> None:
+    limits = ServerLimits(adopts=True)
+    stated = Hint("requests", limit=40, window=Duration(2 * SECOND))
+    limits.hear(Instant(0), Grant(Instant(0), 0), stated, most=Duration(HOUR))
+    for _ in range(5):
+        _windows(limits)[0].commit(Instant(SECOND), PLAIN)
+    (window,) = _windows(ServerLimits.restored(limits.state()))
+
+    assert (35, 40) == (window.available(Instant(2 * SECOND)), window.available(Instant(5 * SECOND)))
 
 
 def test_where_the_settings_have_limits_no_window_is_adopted() -> None:

@@ -159,7 +159,7 @@ async def test_a_scope_that_was_set_aside_goes_on_to_adopt_the_windows_of_its_se
         await anyio.sleep(5.0)
         answers = [ask(governor) for _ in range(6)]
 
-    assert [isinstance(answer, Permit) for answer in answers] == [True] * 4 + [False] * 2
+    assert [isinstance(answer, Permit) for answer in answers] == [True] * 2 + [False] * 4
 
 
 async def test_those_who_wait_go_on_after_the_reset_one_after_another_and_later_than_the_server_says() -> None:
@@ -200,18 +200,23 @@ async def test_after_a_reset_the_next_window_has_as_many_units_as_the_server_say
         (429, {"retry-after": "2"}, b'{"error": "At most 60 requests per minute are allowed."}'),
     ],
 )
-async def test_a_window_that_the_server_states_becomes_a_limit_if_the_settings_have_none(
+async def test_a_window_that_the_server_states_becomes_a_limit_if_the_settings_have_none_and_counts_the_calls_before(
     status: int, headers: dict[str, str], body: bytes | None
 ) -> None:
     said = read_hints("acme", status, headers, now=0.0, body=body)
     counts = []
     for tables in ({}, {"outbound": {"default": {"limits": []}, "acme": {"limits": ["1000/s"]}}}):
         async with governed(**tables) as governor:
-            granted(ask(governor)).hints(said)
-            await anyio.sleep(6.0)
-            counts.append(sum(isinstance(ask(governor), Permit) for _ in range(100)))
+            first, *_ = [granted(ask(governor, scope)) for scope in SCOPES]
+            await anyio.sleep(4.0)
+            first.hints(said)
+            first.record(status=status)
+            for wait in (6.0, 49.0, 4.0):
+                await anyio.sleep(wait)
+                counts.append(sum(isinstance(ask(governor), Permit) for _ in range(100)))
 
-    assert counts == [60, 100]
+    # They count until a minute after they must have arrived, which is 62 s after they began.
+    assert counts == [57, 0, 3, 100, 100, 100]
 
 
 @pytest.mark.promise("R15")

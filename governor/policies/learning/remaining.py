@@ -196,12 +196,13 @@ class RemainingPolicy(LimitPolicy):
         total = self._total + self._leased
         return self._log.oldest(units, total if until is None else self._log.before(Instant(until + 1), total))
 
-    def slides(self, now: Instant, said: Said, span: Duration) -> StrictWindowState:
-        """Sets no bounds any more by a limit that is a window of this span. Returns the uses of the window."""
-        self._begun = None
-        self._resets = [one for one in self._resets if one[1] != said[1]]
-        self._bounds = [bound for bound in self._bounds if bound.said != said and bound.said is not None]
-        self._look()
+    def uses(self, now: Instant, span: Duration, instead_of: Said | None = None) -> StrictWindowState:
+        """What was granted, as the uses of a window of this span. It bounds calls instead of that limit from now on."""
+        if instead_of is not None:
+            self._begun = None
+            self._resets = [one for one in self._resets if one[1] != instead_of[1]]
+            self._bounds = [bound for bound in self._bounds if bound.said != instead_of and bound.said is not None]
+            self._look()
         return self._log.uses(Instant(now - span - DEFAULT_MARGIN), self._total + self._leased)
 
     # The admission contract.

@@ -115,7 +115,7 @@ class ServerLimits:
         With other limits, pipelines must be rebuilt.
 
         Nothing is believed for longer than `most`. `spread` is a random number below 1, by which the end of what the server
-        says moves later. `history` are the units granted before, for a unit of which nothing was known. `denied` tells whether
+        says moves later. `history` are the units granted before, if this is not known here: see `knows`. `denied` tells whether
         the answer denies the call, so that the server does not count it.
         """
         news, faster = True, False
@@ -147,12 +147,17 @@ class ServerLimits:
                     spread=min(spread_of(span, spread / 2), most - span),
                 )
         if self.adopts and hint.limit is not None and hint.window is not None and hint.window <= most:
-            self._adopt(now, hint.dimension, hint.limit, hint.window)
+            self._adopt(now, hint.dimension, hint.limit, hint.window, history)
         return news, self._collect() or faster
 
-    def knows(self, hint: Hint) -> bool:
-        """Whether it is known how many units of this kind were granted, or the hint does not say what remains."""
-        return hint.remaining is None or hint.dimension in self._remaining
+    def knows(self, hint: Hint, most: Duration) -> bool:
+        """Whether it is known how many units of this kind were granted, or it does not matter: see `hear`.
+
+        It matters if the hint says what remains, or a window that becomes a limit.
+        """
+        unit, window = hint.dimension, hint.window
+        adopted = self.adopts and hint.limit and window is not None and window <= most and len(self._windows) < MAX_WINDOWS
+        return unit in self._remaining or not (hint.remaining is not None or (adopted and (unit, window) not in self._windows))
 
     def throttled(
         self,
@@ -251,20 +256,23 @@ class ServerLimits:
             self._remaining = {**self._remaining, unit: policy}
         return policy
 
-    def _adopt(self, now: Instant, unit: str, amount: int, window: Duration) -> None:
-        """A window becomes a limit. Of several of one length the largest does: which calls the others count is not known."""
+    def _adopt(self, now: Instant, unit: str, amount: int, window: Duration, history: History) -> None:
+        """A window becomes a limit. Of several of one length the largest does: which calls the others count is not known.
+
+        Units that were granted before count in it, as far as they are known.
+        """
         known = self._windows.get((unit, window))
         if known is None and len(self._windows) >= MAX_WINDOWS:
             return
         if known is not None and known.capacity() >= amount:
             return
         try:
-            policy = StrictWindowPolicy(StrictWindow(amount, window, unit))
+            limit = StrictWindow(amount, window, unit)
         except ConfigError:
             return  # No unit, or no window, that a limit can have.
-        if known is not None:
-            policy.carry_over(now, known)
-        self._windows = {**self._windows, (unit, window): policy}
+        counted = self._remaining.get(unit) or RemainingPolicy(unit, history)
+        uses = counted.uses(now, window) if known is None else known.state()
+        self._windows = {**self._windows, (unit, window): _window(limit, uses)}
 
     def _slide(
         self, now: Instant, granted_at: Instant, hint: Hint, reset: Instant, policy: RemainingPolicy, *, denied: bool
@@ -282,10 +290,8 @@ class ServerLimits:
             return
         windows = {key: window for key, window in self._windows.items() if key != (REQUESTS, moved.before)}
         if moved.after is not None and len(windows) < MAX_WINDOWS:
-            window = StrictWindowPolicy(StrictWindow(hint.limit, moved.after))
-            window.assume(Arrivals())
-            window.restore(policy.slides(now, said, moved.after))
-            windows[REQUESTS, moved.after] = window
+            uses = policy.uses(now, moved.after, instead_of=said)
+            windows[REQUESTS, moved.after] = _window(StrictWindow(hint.limit, moved.after), uses)
         self._windows = windows
 
     def _collect(self) -> bool:
@@ -324,12 +330,18 @@ class ServerLimits:
             policy.restore(one)
             self._remaining = {**self._remaining, one.unit: policy}
         for limit, uses in state.windows:
-            window = StrictWindowPolicy(limit)
-            window.restore(uses)
-            self._windows = {**self._windows, (limit.unit, limit.per): window}
+            self._windows = {**self._windows, (limit.unit, limit.per): _window(limit, uses)}
         if state.learned is not None:
             self.learned = _restored(state.learned, gentle=self._gentle)
         self._collect()
+
+
+def _window(limit: StrictWindow, uses: StrictWindowState) -> StrictWindowPolicy:
+    """A window of a server. It counts by arrival, as no outcome tells of the calls before it was known."""
+    policy = StrictWindowPolicy(limit)
+    policy.assume(Arrivals())
+    policy.restore(uses)
+    return policy
 
 
 def _restored(state: LearnedRateState, *, gentle: bool) -> LearnedRatePolicy:
