@@ -1,9 +1,9 @@
 """Makes an environment with the compiled kernel: `python -m tools.compiled .venv-compiled`, or `make compiled`.
 
-It has the packages of the environment that runs this, and imports the same tree. Only the modules of the kernel come from
-`.venv-compiled/kernel`, so that nothing in the tree is hidden from other environments. With `TRAFFIC_GOVERNOR_PURE=1` they
-come from the tree too. They are compiled for a wheel, which stays in `.venv-compiled` for the tests of it, and compiled again
-only after one of their sources has changed, or what `TRAFFIC_GOVERNOR_OPTIMIZE` says.
+It has the packages and commands of the environment that runs this, and imports the same tree. Only the modules of the kernel
+come from `.venv-compiled/kernel`, so that nothing in the tree is hidden from other environments. With `TRAFFIC_GOVERNOR_PURE=1`
+they come from the tree too. They are compiled for a wheel, which stays in `.venv-compiled` for the tests of it, and compiled
+again only after one of their sources has changed, or what `TRAFFIC_GOVERNOR_OPTIMIZE` says.
 """
 
 import os
@@ -63,6 +63,12 @@ def make(environment: Path) -> None:
     compiled = {module: str(kernel.joinpath(*module.split("."))) + ending for module in hatch_build.MODULES}
     own = sysconfig.get_path("purelib")
     (packages / "kernel.pth").write_text(f"import site; site.addsitedir({own!r})\nimport _traffic_governor_kernel\n")
+    for command in Path(sysconfig.get_path("scripts")).iterdir():
+        text = command.read_bytes()
+        if text.startswith(f"#!{sys.executable}\n".encode()):
+            copy = python.with_name(command.name)
+            copy.write_bytes(text.replace(sys.executable.encode(), str(python).encode(), 1))
+            copy.chmod(0o755)
     finder.write_text(_FINDER.format(compiled=compiled, switch=hatch_build.SWITCH))
 
 

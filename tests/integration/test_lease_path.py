@@ -18,7 +18,7 @@ from governor._actors import asking, portal
 from governor._actors.actor import ScopeActor
 from governor_client import GovernorClient
 from tests.support.answers import granted
-from tests.support.counting import no_labels
+from tests.support.counting import no_labels, python_kernel
 from tests.support.leases import PLENTY, ahead, governed
 
 pytestmark = pytest.mark.promise("R51")
@@ -108,6 +108,7 @@ WAYS: list[Callable[[GovernorClient], object]] = [try_permits, use_permits]
 # Every call.
 
 
+@python_kernel
 def test_a_permit_at_hand_and_its_outcome_are_two_functions_and_none_that_is_written_in_c() -> None:
     with governed(PLENTY) as governor:
         client = GovernorClient(governor)
@@ -136,6 +137,7 @@ def test_nothing_is_granted_ahead_or_counted_down_without_the_lock_of_the_interp
     assert 3 == counters.answered_2xx
 
 
+@python_kernel
 @pytest.mark.parametrize("limit", ["1000000 per minute strict", "1000 in flight"])
 def test_a_permit_of_a_limit_that_waits_for_outcomes_neither_waits_nor_wakes_the_loop(limit: str) -> None:
     with governed(limit, PLENTY) as governor:
@@ -154,6 +156,7 @@ def test_a_permit_of_a_limit_that_waits_for_outcomes_neither_waits_nor_wakes_the
 BLOCK = {"get_ident", "list.append"}
 
 
+@python_kernel
 def test_a_block_with_a_permit_at_hand_calls_nothing_that_waits_or_wakes() -> None:
     with governed(PLENTY) as governor:
         client = GovernorClient(governor)
@@ -164,6 +167,7 @@ def test_a_block_with_a_permit_at_hand_calls_nothing_that_waits_or_wakes() -> No
     assert {"governor", "tests"} == watch.packages()
 
 
+@python_kernel
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nor_does_one_on_another_event_loop_which_is_not_called_either(backend: str) -> None:
     async def main() -> Watch:

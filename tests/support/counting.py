@@ -8,10 +8,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from governor import _callers
+import pytest
+
+from governor import _build, _callers
 
 Call = Callable[[], object]
 
+#: Of a test that looks at the Python functions of the kernel, or puts others in their places.
+python_kernel = pytest.mark.skipif(_build.is_compiled(), reason="the kernel is compiled here, and has no Python functions")
 #: Calls after which everything that is made once has been made.
 WARM_UP: Final = 200
 #: Some calls do more than others, such as the one that meets the end of a lane. What counts is the least of so many.

@@ -26,9 +26,14 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.contention.exactness._ASKING", 20)
 
 
-def test_a_limiter_that_admits_everything_is_marked_for_each_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    # So little that the first asks exceed it, also on a machine that gives this process no turn for seconds.
+@pytest.fixture
+def tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So little that the first asks exceed it, also on a machine that gives this process no turn for seconds."""
     monkeypatch.setitem(_TIGHT, Law.BUCKET, Limit(1, 1))
+
+
+@pytest.mark.usefixtures("tight")
+def test_a_limiter_that_admits_everything_is_marked_for_each_client() -> None:
     found = [over_admitted(GENEROUS, crowd) for crowd in (one_loop, two_loops, tasks_and_threads)]
 
     assert [] == [excess for excess in [*found, over_admitted_to_threads(GENEROUS, ["shared"] * 8)] if not excess > 0]
@@ -42,6 +47,7 @@ def test_a_limit_of_each_scope_is_judged_scope_by_scope() -> None:
     assert 0 == over_admitted_to_threads(TEXTBOOK, [f"scope{number}" for number in range(8)])
 
 
+@pytest.mark.usefixtures("tight")
 def test_one_that_must_be_exact_and_is_not_ends_the_benchmark() -> None:
     planted = msgspec.structs.replace(GENEROUS, exact=True)
 
