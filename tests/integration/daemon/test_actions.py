@@ -146,7 +146,8 @@ def test_a_form_that_a_browser_may_send_to_another_origin_does_nothing(untouched
         ({"scope": "weather:get"}, 400, "missing required field `open_for`"),
         ({"scope": "weather:get", "open_for": None, "more": 1}, 400, "unknown field `more`"),
         ([], 400, "Expected `object`, got `array`"),
-        ("x" * MAX_BODY, 413, f"{MAX_BODY} bytes"),
+        ("x" * (MAX_BODY - 2), 400, "Expected `object`, got `str`"),  # In quotes.
+        ("x" * (MAX_BODY - 1), 413, f"{MAX_BODY} bytes"),
     ],
 )
 def test_a_mistake_is_a_problem_that_says_what_is_wrong(untouched: Daemon, body: object, status: int, words: str) -> None:
