@@ -107,6 +107,14 @@ _OTHER: Final = pattern(
     r"concurren|(?<!by)(?<!window-)size|length|retry|type|policy(?!$)|resource$|bucket|scope|name|us(?:ed|age)(?!$)|observed|cost|near|^access-control"
 )
 
+#: Things that an API counts and that are no calls, unless the name says calls as well: `x-stock-remaining`, `x-page-limit`.
+_THING: Final = pattern(
+    r"^(?!.*(?:rate-?limit|request|calls?\b|qps|throttl)).*\b(?:(?:page|chunk|item|row|result|record|cursor|scroll|session|seat|room|device|project"
+    r"|member|upload|download|file|attachment|stock|ticket|coupon|voucher|discount|cart|vote|redirect|hop|slot|password|pin|login)s?"
+    r"|pagination|paging|licen[cs]es?|inventory|storage|disk|memory|cpu|space|mailbox|depth|nesting|queue|cache|trial-days"
+    r"|balance|battery|fuel|lives)\b"
+)
+
 
 class Part(NamedTuple):
     """What the name of a header says: a part of which limit."""
@@ -144,12 +152,13 @@ def readers_of(known: tuple[LimitReader, ...], names: tuple[str, ...], unknown: 
         for name, part in remaining:
             sources = LimitSources(dimension=part.dimension, limit=stated[0] if stated else None, remaining=name)
             window = -1 if part.window is None else part.window
-            made.append(_with(LimitReader(sources, name, (name,), SECOND, window, (), in_body=False), ends, _spans(said)))
+            reader = LimitReader(sources, _marker(name), (name,), SECOND, window, (), in_body=False)
+            made.append(_with(reader, ends, _spans(said)))
         used = [name for name, part in said if part.part == "used" and name in unknown]
         if used and stated and not any(part.part == "remaining" for _, part in said):
             sources = LimitSources(dimension=said[0][1].dimension, limit=stated[0], used=used[0])
             window = -1 if said[0][1].window is None else said[0][1].window
-            reader = LimitReader(sources, used[0], (used[0],), SECOND, window, (), in_body=False, is_calculated=True)
+            reader = LimitReader(sources, _marker(used[0]), (used[0],), SECOND, window, (), in_body=False, is_calculated=True)
             made.append(_with(reader, ends, _spans(said)))
             continue
         own = [one for one in resets[limit] if one[0] in unknown]
@@ -162,6 +171,11 @@ def readers_of(known: tuple[LimitReader, ...], names: tuple[str, ...], unknown: 
             sources = LimitSources(ratio=name, reset=(f"{name}-reset",))
             made.append(LimitReader(sources, name, (name,), SECOND, -1, (), in_body=False, is_calculated=True))
     return tuple(made[: len(known) + MAX_FAMILIES])
+
+
+def _marker(name: str) -> str:
+    """What an answer that is no denial must have for the limit to be read: the header, or a name that none has."""
+    return "-" if _THING.search(name) else name
 
 
 def waits_of(unknown: tuple[str, ...]) -> tuple[tuple[str, int], ...]:

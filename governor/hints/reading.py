@@ -15,7 +15,7 @@ from governor.hints.dialect import Condition, Dialect, LimitReader, LimitSources
 from governor.hints.forms import Form, form_of
 from governor.hints.hint import BAN_WAIT, MAX_HINT, Headers, Hint, Scope, Severity, agree
 from governor.hints.patterns import fields_reader, wording_reader
-from governor.hints.retry_after import ALWAYS_MEANT, denied_wait, longest_wait
+from governor.hints.retry_after import ALWAYS_MEANT, MEANT_OF_JOBS, denied_wait, longest_wait
 from governor.hints.values import (
     MAX_FIELD,
     MAX_LENGTH,
@@ -105,7 +105,8 @@ class _Answer:
         else:
             if self._has_guessed:
                 agree(found, -1)
-            if (form.waits or self._dialect.usage or self._body is not None) and (wait := self._stated_wait(form)) > 0:
+            meant = MEANT_OF_JOBS if self._status == _ACCEPTED else ALWAYS_MEANT
+            if (form.waits or self._dialect.usage or self._body is not None) and (wait := self._stated_wait(form, meant)) > 0:
                 found.append(Hint("requests", retry_after=self._span(wait), severity=_PAUSE))
         if len(found) > MAX_HINTS:
             found.sort(key=lambda hint: hint.retry_after or 0, reverse=True)
@@ -301,12 +302,12 @@ class _Answer:
             return reader.window
         return next((window for quota, window in policies_in(stated, self._clock) if quota == limit), -1)
 
-    def _stated_wait(self, form: Form) -> int:
+    def _stated_wait(self, form: Form, meant: frozenset[str] = ALWAYS_MEANT) -> int:
         """The longest wait that Retry-After, its relatives, and the dialect's values in bodies ask for; -1 if none does."""
         longest = -1
         for name, unit in form.waits:
             # Below 400 only the standard, and gRPC, say that a wait is meant for the next call.
-            if name in ALWAYS_MEANT or self._status >= 400:
+            if name in meant or self._status >= 400:
                 text = self._headers.get(name)
                 if text is not None and (wait := longest_wait(text, self._clock, unit)) > longest:
                     longest = wait
@@ -376,6 +377,8 @@ _MAX_STATED: Final = 2_048
 _OF_A_RESOURCE: Final = frozenset({404, 405, 409, 410, 415})
 #: A status that the standard lets have a `Retry-After`, as those of the server: older gateways deny calls with it.
 _TOO_LARGE: Final = 413
+#: The answer to a call whose work is done afterwards.
+_ACCEPTED: Final = 202
 #: Headers that say the code of an error.
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-error", "x-mashery-error-code")
 #: What Envoy adds to its denials, whose status can be set.

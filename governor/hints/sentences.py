@@ -13,7 +13,8 @@ from governor.hints.values import Clock, span
 
 #: Sentences that say that calls come too fast.
 _SAID: Final = pattern(
-    r"too many (?!(?:pull|merge|friend|follow) )(?:(?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)|(?:\w+ )?request"
+    r"too many (?!(?:pull|merge|friend|follow) |(?:\w+ )?(?:pull|merge|friend|follow|feature|leave) requests)"
+    r"(?:(?:\w+ ){0,2}(?:requests|calls|attempts|tries|visits)|(?:\w+ )?request"
     r"|(?:simultaneous|concurrent|parallel) (?:queries|connections|jobs|operations|executions)(?! (?:configur|defin|in )))\b"
     r"(?! in (?:\w+ )?(?:batch|bulk|single|one))(?![^.]{0,48} account (?:has been|is|was) locked)"
     r"|please wait (?:\w+ ){0,5}before (?:you |your )?(?:try|next|send)\w*|too many polls"
@@ -22,7 +23,8 @@ _SAID: Final = pattern(
     r"|must wait (?:\w+ ){0,3}[0-9]{1,6} (?:second|minute|hour)|wait [0-9]{1,6} (?:second|minute)s? between"
     r"|try again (?:in|after) [0-9]{1,6} ?(?:ms|s|seconds?|minutes?|hours?)\b|throttling your request"
     r"|rate of (?:requests|calls) (?:has been |was |is )?exceeded"
-    r"|(?:rate|requests?|calls?|api|throttle|access|concurrency)[ -]?limits? (?:\([^)]{0,40}\) |'?[0-9]{1,9}'? )?"
+    r"|(?:rate(?<!\bheart rate)(?<!\bframe rate)(?<!\bbit rate)(?<!\binterest rate)(?<!\btax rate)(?<!\bdiscount rate)"
+    r"|requests?|calls?|api|throttle|access|concurrency)[ -]?limits? (?:\([^)]{0,40}\) |'?[0-9]{1,9}'? )?"
     r"(?:per \w+ |has |have |was |is |are |been )*"
     r"(?:exceed|reached|hit|met|triggered)"
     r"|(?:rate|request|call|usage)[ -]?limit (?:of|for) [^.]{0,48}(?:exceeded|reached)"
@@ -37,7 +39,8 @@ _SAID: Final = pattern(
     r"|(?:due to|by) (?:\w+ ){0,2}flow control\b"
     r"|(?:sen[dt]|sending|ma[kd]e|making) more than [0-9,]{1,9} (?:\w+ )?(?:requests|calls|queries) (?:per|in|within|an?) "
     r"|calls? (?:is |are )?limited|not permit further calls|reduce (?:your|the) request rate|please slow down"
-    r"|banned until|banned for (?:flood|too many)|temporar(?:y|ily) (?:lockout|locked out|banned)"
+    r"|banned until|banned for (?:flood|too many)"
+    r"|temporar(?:y|ily) (?:lockout|locked out|banned(?! from (?:comment|vot|chat)))"
     r"|over developer|developer over (?:qps|rate)"
     r"|(?:requests?|calls?|frequency|send(?:ing)?) (?:is |are )?too (?:high|frequent|fast|often)|too frequent\b"
     r"|(?:visit|call|access|operat|poll|quer|request)\w{0,5} (?:[\w']+ ){0,3}too (?:often|frequently|fast|quickly)\b"
