@@ -111,9 +111,9 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     if alone:
         server, ledgers = ledger.pipeline.own_server, [ledger]
     sent = _sent(ledger, sharing, server, now)
-    # A short wait is one of the time in which calls were sent, and they may have begun of late.
+    # A short wait is one of the time in which calls were sent, a second at least, and they may have begun of late.
     short = wait if wait is not None and wait <= SHORT else MINUTE
-    spans = [min(span, now - since + short) for span, (_, since) in zip(SPANS, sent, strict=True)]
+    spans = [min(span, max(now - since + short, SECOND)) for span, (_, since) in zip(SPANS, sent, strict=True)]
     rates = [units * SECOND / span for (units, _), span, least in zip(sent, spans, _TELLING, strict=True) if units >= least]
     # Few calls say nothing about a rate: a server that says how long to wait is taken at its word, until it denies again
     # although that was kept, or a rate has been learned, which was too high then. So is a short wait if requests are left.

@@ -89,7 +89,7 @@ class StateFile:
     def _open_one(self) -> None:
         try:
             self._open()
-        except (sqlite3.Error, ValueError, TypeError, Unusable, OSError) as error:
+        except (sqlite3.Error, ArithmeticError, TypeError, ValueError, Unusable, OSError) as error:
             if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                 raise UsageError(f"another process uses {self._path}; {ADVICE}") from error
             self.damage = str(error)
@@ -253,7 +253,7 @@ class StateFile:
         rows = self._sql.execute("SELECT key, life, ahead, covered, rests_at, recovers, body, checksum FROM record")
         found: dict[str, Record | None] = {}
         for key, *row, checksum in rows:
-            if checksum >> 32 != _checksum(key, (), b"") >> 32:
+            if not isinstance(key, str) or checksum >> 32 != _checksum(key, (), b"") >> 32:
                 raise Unusable("the key of a record is damaged")
             found[key] = Record(*row) if checksum == _checksum(key, row[:5], row[5]) else None
         return found

@@ -127,6 +127,14 @@ class SlidingLog:
             stale += count
         return self.total - stale
 
+    def first(self, now: Instant) -> Instant:
+        """The date of the oldest slot inside the window that ends at `now`; `now` if there is none."""
+        gone = now - self.window
+        for dated, _ in self._slots:
+            if dated > gone:
+                return Instant(dated)
+        return now
+
     def since(self, instant: Instant) -> list[tuple[Instant, int]]:
         """The units dated at an instant and later, in order."""
         found = []

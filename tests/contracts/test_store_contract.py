@@ -1,5 +1,6 @@
 """The contract of stores: what one life has written another one finds, with what may have been granted since."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from governor import Config, Governor, PermitDenied
 from governor._store.contract import OpenStore, Record, Store, Takeover, ToWrite, Unwritable
 from governor._store.earlier import EarlierLives
-from governor._store.file import StateFile
+from governor._store.file import NAME, StateFile
 from governor._units import HOUR, Instant
 from governor.errors import UsageError
 from tests.contracts.memory_store import MemoryStore
@@ -103,6 +104,21 @@ def test_a_record_is_dropped_only_if_all_that_may_have_been_granted_after_it_has
     assert "b" in lives
     assert lives.store is not None
     lives.store.close()
+
+
+@pytest.mark.parametrize("damage", ["key = CAST(key AS BLOB)", "life = 9e999"])
+def test_a_record_with_a_value_of_another_type_makes_the_file_one_that_is_damaged(damage: str, folder: Path) -> None:
+    first = StateFile(folder, Time())
+    first.write([record("a")], [])
+    first.close()
+    with sqlite3.connect(folder / NAME) as sql:
+        sql.execute(f"UPDATE record SET {damage}")
+    sql.close()
+    second = StateFile(folder, Time())
+    second.close()
+
+    assert second.damage
+    assert ({}, [True]) == (second.records, [one.everything for one in second.head.takeovers])
 
 
 @given(

@@ -204,6 +204,20 @@ def test_in_the_next_life_the_calls_of_a_stated_window_leave_it_although_none_of
     assert (35, 40) == (window.available(Instant(2 * SECOND)), window.available(Instant(5 * SECOND)))
 
 
+def test_an_answer_to_a_call_that_was_given_back_before_a_window_was_stated_counts_nothing() -> None:
+    limits = ServerLimits(adopts=True)
+    left, stated = Hint("requests", 40, 39, HOUR), Hint("requests", limit=40, window=Duration(2 * SECOND))
+    limits.hear(Instant(0), Grant(Instant(0), 0), left, most=HOUR)
+    (remaining,) = (limit.policy for limit in limits.limits)
+    remaining.commit(Instant(SECOND), PLAIN)
+    grant = Grant(Instant(SECOND), 0)
+    limits.hear(Instant(SECOND), grant, left, most=HOUR)
+    remaining.refund(Instant(SECOND), grant, 0)
+    limits.hear(Instant(HOUR), Grant(Instant(HOUR), 0), stated, most=HOUR)
+
+    assert 40 == _windows(limits)[0].available(Instant(HOUR))
+
+
 def test_where_the_settings_have_limits_no_window_is_adopted() -> None:
     limits = ServerLimits(adopts=False, gentle=True)
     _play(limits, 60)

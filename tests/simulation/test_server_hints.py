@@ -359,6 +359,19 @@ async def test_a_short_wait_in_a_denial_that_says_that_requests_are_left_is_lear
 
 
 @pytest.mark.promise("R15")
+@pytest.mark.parametrize("wait", [0, 1_000])
+async def test_calls_of_one_instant_that_are_denied_with_hardly_a_wait_are_those_of_a_second(wait: int) -> None:
+    async with governed() as governor:
+        calls = [granted(ask(governor)) for _ in range(20)]
+        calls[0].hints((Hint("requests", retry_after=Duration(wait), severity=Severity.THROTTLED),))
+        calls[0].record(status=429)
+        learned = actor_of(governor, "acme", "get").ledger.pipeline.shared.server.learned
+
+    assert learned is not None
+    assert 10 <= learned.learner.rate <= 20
+
+
+@pytest.mark.promise("R15")
 @pytest.mark.parametrize(
     ("counted", "reads", "most"), [({"post"}, 900, 2), ({"get", "post", "put", "patch", "delete"}, 20, 5)], ids=["one", "all"]
 )

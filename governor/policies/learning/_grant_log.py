@@ -68,7 +68,7 @@ class GrantLog:
         moving = {Instant(one[0]): after[1] - one[1] for one, after in pairwise([*later, [NEVER, total, 0]])}
         arrived = Counter[Instant]()
         for answer in self.answers:
-            if moving.get(answer.granted_at, 0) >= answer.units:
+            if 0 < answer.units <= moving.get(answer.granted_at, 0):
                 moving[answer.granted_at] -= answer.units
                 arrived[answer.read_at] += answer.units
         slots = SlidingLogState(tuple(sorted(arrived.items())), Instant(since - 1))

@@ -107,8 +107,7 @@ class LearnedWindow:
 
     def sent(self, now: Instant) -> list[tuple[int, Instant]]:
         """The same, each with when the first of them was granted."""
-        calls = [log.since(Instant(now - span + 1)) for span, log in self._logs.items()]
-        return [(sum(count for _, count in one), one[0][0] if one else now) for one in calls]
+        return [(log.used(now), log.first(now)) for log in self._logs.values()]
 
     def has_begun(self, now: Instant) -> bool:
         """Whether all calls of the longest span were granted in the shortest one."""
