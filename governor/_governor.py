@@ -77,6 +77,8 @@ class Governor(Asking):
     ) -> None:
         if isinstance(config, (str, PathLike)):
             raise TypeError(f"Governor() takes a Config; for a policy file, use Governor.from_file({str(config)!r})")
+        if config is not None and not isinstance(config, Config):
+            raise TypeError(f"Governor() takes a Config, not {type(config).__name__}; for a dict, use Config.from_mapping(...)")
         #: The settings in force.
         self.config = built_in_config() if config is None else config
         # A use of what was granted ahead is dated a moment later, which a clock that jumps would make as long as its jump.

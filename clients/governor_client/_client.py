@@ -92,6 +92,8 @@ class TrafficControlledHttpClient:
         )
         given = {"transport": transport, "async_transport": async_transport, "timeout": timeout, **options}
         given |= {f"mounts[{pattern!r}]": mount for pattern, mount in {**(mounts or {}), **(async_mounts or {})}.items()}
+        if base_url and "://" not in str(base_url):
+            raise ConfigError("base_url", str(base_url), "a URL such as 'https://api.github.com', or None")
         self._library = httpx_library = _httpx_library(library, given.values())
         for field, value in given.items():
             httpx_library.reject_foreign(field, value)

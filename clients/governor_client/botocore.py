@@ -8,9 +8,7 @@ from typing import Any, Final, TypeVar, cast, final
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from urllib3.exceptions import ProtocolError, SSLError, TimeoutError
-
-from governor import Governor, PermitDenied, Priority, UsageError
+from governor import Governor, PermitDenied, Priority, UsageError, extras
 from governor.clock import Clock, system_clock
 from governor.instrumentation import Hook
 from governor_client._attempt import Fault
@@ -22,19 +20,25 @@ from governor_client._operation import Operation
 from governor_client._questions import Question
 from governor_client._request import Request
 from governor_client._terms import Terms
-from governor_client._urllib3_family import (
-    READING,
-    Lookup,
-    Original,
-    Watched,
-    fault_of_urllib3,
-    in_memory,
-    report,
-    synthetic,
-    timeout_of,
-    watch,
-)
 from governor_client._wait import Wait
+
+try:
+    from urllib3.exceptions import ProtocolError, SSLError, TimeoutError
+
+    from governor_client._urllib3_family import (
+        READING,
+        Lookup,
+        Original,
+        Watched,
+        fault_of_urllib3,
+        in_memory,
+        report,
+        synthetic,
+        timeout_of,
+        watch,
+    )
+except ModuleNotFoundError as error:
+    raise extras.missing("urllib3", error) from None
 
 C = TypeVar("C")
 

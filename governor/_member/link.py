@@ -30,6 +30,10 @@ _MAX_BACKOFF: Final = 0.5
 #: Seconds in which a daemon must say welcome. Asks wait meanwhile, so that it is short at first, and longer each time.
 _FIRST_WELCOME_TIMEOUT: Final = 0.05
 _MAX_WELCOME_TIMEOUT: Final = 1.0
+_NO_DAEMON: Final = (
+    "There is no daemon at %s (%s): calls are decided without it, as on_daemon_loss of [machine] says; "
+    "`governor serve --socket %s` starts one."
+)
 #: Seconds without an answer to what is answered at once. Longer than a busy machine takes.
 DEAF_TIMEOUT: Final = 5.0
 
@@ -114,7 +118,7 @@ class Link:
                     self._linked.lose()
                     if not said:
                         said = True
-                        _log.warning("There is no daemon at %s (%s): calls are decided without it.", self._socket, error)
+                        _log.warning(_NO_DAEMON, self._socket, error, self._socket)
             else:
                 try:
                     if await self._serve(connection, patience):

@@ -50,6 +50,8 @@ _OWN_PATHS: Final = {
 }
 #: Tables within tables that a source may have; settings have half as many.
 _MAX_DEPTH: Final = 10
+#: The header of a table whose name has characters that TOML allows in quotes only: `[outbound.openai:post]`.
+_UNQUOTED: Final = re.compile(r"\[(\w+)\.([^\[\]\"'\s]*[:/*][^\[\]\"'\s]*)\]")
 _SCOPE_KEYS: Final = frozenset(ScopeSettings.__struct_fields__)
 
 Table = Mapping[str, object]
@@ -164,6 +166,8 @@ def _invalid(path: Path, text: str, error: str) -> Problem:
     line = min(line, len(lines))
     wrong, reason = lines[line - 1].strip(), error[: place.start()] if place else error
     message = f"invalid TOML: {reason}: {wrong!r}"
+    if unquoted := _UNQUOTED.fullmatch(wrong):
+        message = f'{message}; a name with such characters is in quotes: [{unquoted[1]}."{unquoted[2]}"]'
     return Problem("", wrong, "a line of TOML", message, source=str(path), line=line, column=column)
 
 

@@ -153,7 +153,7 @@ def _slug(text: str) -> str:
 
 
 def _hint(folded: str) -> str:
-    near = _slug(folded)
+    near = _slug(folded.partition("://")[2] or folded)
     return f" (did you mean {near!r}?)" if _PROVIDER.fullmatch(near) else ""
 
 

@@ -21,8 +21,8 @@ from governor.config.files import checked_path
 from governor.config.mistakes import Mistakes, near_miss
 from governor.config.names import join, quoted
 from governor.config.preset import PresetReference
-from governor.config.provider_settings import MethodCosts
-from governor.config.sections import PresetName
+from governor.config.provider_settings import MethodCosts, ProviderSettings
+from governor.config.sections import PresetName, ScopeSettings
 from governor.config.text import describe, parse_limit
 from governor.errors import ConfigError, Problem
 from governor.policies import _checks
@@ -34,6 +34,11 @@ OFF: Final = "off"
 Item = TypeVar("Item")
 Record = TypeVar("Record", bound=msgspec.Struct)
 
+#: The section in which keys of this one are looked for by mistake, and its record.
+_OTHER_SECTIONS: Final[dict[type[msgspec.Struct], tuple[str, type[msgspec.Struct]]]] = {
+    ScopeSettings: ("provider", ProviderSettings),
+    ProviderSettings: ("outbound", ScopeSettings),
+}
 _LIMITS: Final[object] = tuple[Limit, ...]
 _ALLOWED: Final[dict[object, str]] = {
     int: "a whole number",
@@ -69,13 +74,21 @@ def entries(table: object, *, field: str) -> Iterator[tuple[str, str, object]]:
         yield key, join(field, key), value
 
 
-def unknown_key(path: str, key: str, value: object, known: Iterable[str], *, field: str) -> ConfigError:
-    """The error for a key of the table `field` that is not one of the known ones; it names the nearest of these."""
+def unknown_key(
+    path: str, key: str, value: object, known: Iterable[str], *, field: str, hint: str | None = None
+) -> ConfigError:
+    """The error for a key of the table `field` that is not one of the known ones. Without a hint it names the nearest one."""
     known = list(known)
-    near = near_miss(key, known)
-    hint = f"did you mean {near!r}?" if near else f"known keys: {', '.join(known)}"
+    near = None if hint else near_miss(key, known)
+    hint = hint or (f"did you mean {near!r}?" if near else f"known keys: {', '.join(known)}")
     message = f"unknown key {key!r} in [{field}]; {hint}" if field else f"unknown section [{path}]; {hint}"
     return ConfigError(path, value, f"one of the keys {', '.join(known)}", message=message)
+
+
+def _misplaced(kind: type[msgspec.Struct], key: str) -> str | None:
+    """What to say of a key that the other section of the provider has; None if it has no such key."""
+    section, other = _OTHER_SECTIONS.get(kind, ("", None))
+    return f"it is a key of [{section}.NAME], with NAME the provider" if other and key in other.__struct_fields__ else None
 
 
 def read(beneath: Record, table: object, *, field: str) -> Record:
@@ -117,7 +130,7 @@ def _made(make: Callable[..., Record], kind: type[Record], beneath: object, tabl
     for key, path, value in entries(table, field=field):
         with mistakes:
             if key not in known:
-                raise unknown_key(path, key, value, known, field=field)
+                raise unknown_key(path, key, value, known, field=field, hint=_misplaced(kind, key))
             changes[key] = _read(known[key], getattr(beneath, key, None), value, path)
             said[key] = value
     if not mistakes.problems:

@@ -126,7 +126,8 @@ def references() -> list[str]:
 def find(said: str, *, field: str = "preset") -> Found:
     """The preset and the tier that a reference means; the path of a file is relative to the current directory.
 
-    Raises `ConfigError` for `field` if there is no such preset or tier, naming the most similar one, or if the file is not one.
+    Raises `ConfigError` for `field` if there is no such preset or tier, naming the most similar preset or all tiers, or if the
+    file is not a preset.
     """
     name, tier = _parted(said)
     if name.endswith(_SUFFIX):
@@ -134,11 +135,11 @@ def find(said: str, *, field: str = "preset") -> Found:
     elif name in built_in():
         preset = built_in()[name]
     else:
-        raise _unknown(said, name, list(built_in()), field, "a preset")
+        raise _unknown(said, name, list(built_in()), field)
     if tier and not preset.tiers:
         raise ConfigError(field, said, f"no tier, because {name!r} has none")
     if tier and tier not in preset.tiers:
-        raise _unknown(said, tier, list(preset.tiers), field, f"a tier of {name!r}")
+        raise ConfigError(field, said, f"a tier of {name!r}: {', '.join(preset.tiers)}")
     return Found(preset, tier or preset.default, Path(name).name.removesuffix(_SUFFIX))
 
 
@@ -229,8 +230,8 @@ def _file(name: str, said: str, field: str) -> Preset:
         raise ConfigError(field, said, "a preset", message=f"{field}: {error}") from None
 
 
-def _unknown(said: str, word: str, known: list[str], field: str, what: str) -> ConfigError:
+def _unknown(said: str, word: str, known: list[str], field: str) -> ConfigError:
     from difflib import get_close_matches  # loaded only for settings with mistakes
 
     near = get_close_matches(word, known, n=1, cutoff=_SIMILAR)
-    return ConfigError(field, said, f"{what} (did you mean {near[0]!r}?)" if near else f"{what}: {', '.join(known)}")
+    return ConfigError(field, said, f"a preset (did you mean {near[0]!r}?)" if near else f"a preset: {', '.join(known)}")

@@ -87,10 +87,12 @@ async def test_all_spellings_of_a_scope_are_one_scope() -> None:
 
 
 @pytest.mark.promise("R01")
-def test_a_path_in_the_place_of_settings_is_an_error_that_names_from_file() -> None:
+def test_a_path_or_a_dict_in_the_place_of_settings_is_an_error_that_names_what_reads_it() -> None:
     for path in ("governor.toml", Path("governor.toml")):
         with pytest.raises(TypeError, match=r"use Governor\.from_file\('governor\.toml'\)$"):
             Governor(path)  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(TypeError, match=r"not dict; for a dict, use Config\.from_mapping\(\.\.\.\)$"):
+        Governor({})  # type: ignore[arg-type]  # the mistake
 
 
 async def test_a_scope_comes_to_life_on_first_use() -> None:

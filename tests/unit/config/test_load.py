@@ -221,6 +221,13 @@ def test_a_mistake_in_dotenv_is_named_by_file_and_variable() -> None:
         ),
         ("[global]\nmax_scopes = 5 5", "2:16: invalid TOML: Expected newline or end of document after a statement: 'max"),
         ("max_scopes = 5 5\n[global]\n", "1:16: invalid TOML: Expected newline or end of document after a statement: 'max"),
+        (
+            "[outbound.a:b]",
+            (
+                "1:12: invalid TOML: Expected ']' at the end of a table declaration: '[outbound.a:b]'; a name with such"
+                ' characters is in quotes: [outbound."a:b"]'
+            ),
+        ),
         ("x = [1,\n2", "2:2: invalid TOML: Unclosed array: '2'"),
         ("x = [1,\n", "1:8: invalid TOML: Invalid value: 'x = [1,'"),
     ],

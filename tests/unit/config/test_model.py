@@ -609,6 +609,11 @@ def test_a_mistake_is_named_by_its_path_with_the_value_and_what_is_allowed(toml:
         ("global.x = 5", "unknown key 'x' in [global]; known keys: requests_per_minute, degraded", "requests_per_minute, "),
         ("outbound.github.limit = []", "unknown key 'limit' in [outbound.github]; did you mean 'limits'?", "limits, breaker, "),
         ("outbound.x.retry.atempts = 2", "unknown key 'atempts' in [outbound.x.retry]; did you mean 'attempts'?", "attempts, "),
+        (
+            'outbound.x.preset = "github"',
+            "unknown key 'preset' in [outbound.x]; it is a key of [provider.NAME], with NAME the provider",
+            "",
+        ),
         ('inbound.exempt_path = "/up"', "unknown key 'exempt_path' in [inbound]; did you mean 'exempt_paths'?", "exempt_paths"),
     ],
 )

@@ -28,7 +28,7 @@ def test_anything_else_is_no_scope(name: object) -> None:
     [
         ("Gemini:Flash", "the provider 'gemini' with the method 'flash', or the provider 'gemini-flash'"),
         ("Hugging Face", "did you mean 'hugging-face'?"),
-        ("https://api.github.com/", "did you mean 'https-api.github.com'?"),
+        ("https://api.github.com/", "did you mean 'api.github.com'?"),
         ("a:b:c", "did you mean 'a-b-c'?"),
     ],
 )

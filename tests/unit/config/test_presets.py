@@ -101,7 +101,10 @@ def test_a_file_is_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (
             "github",
             "github/tokens",
-            "provider.github.preset is 'github/tokens'; expected a tier of 'github' (did you mean 'token'?)",
+            (
+                "provider.github.preset is 'github/tokens'; expected a tier of 'github': unauthenticated, actions, "
+                "token, app, enterprise"
+            ),
         ),
         ("github", "gitub", "provider.github.preset is 'gitub'; expected a preset (did you mean 'github'?)"),
         ("github", 3, "provider.github.preset is 3; expected a preset such as 'github/token', or the path of a file; or 'off'"),

@@ -155,7 +155,10 @@ def test_a_reference_names_the_preset_and_the_tier() -> None:
     ("said", "message"),
     [
         ("githib", "preset is 'githib'; expected a preset (did you mean 'github'?)"),
-        ("github/tokn", "preset is 'github/tokn'; expected a tier of 'github' (did you mean 'token'?)"),
+        (
+            "github/tokn",
+            "preset is 'github/tokn'; expected a tier of 'github': unauthenticated, actions, token, app, enterprise",
+        ),
         ("discord/gold", "preset is 'discord/gold'; expected no tier, because 'discord' has none"),
         ("nothing.toml", "preset: cannot read preset 'nothing.toml': No such file or directory"),
         ("~no-such-user/x.toml", "preset: cannot read preset '~no-such-user/x.toml': Could not determine home directory."),
