@@ -112,7 +112,7 @@ _THING: Final = pattern(
     r"^(?!.*(?:rate-?limit|request|calls?\b|qps|throttl)).*\b(?:(?:page|chunk|item|row|result|record|cursor|scroll|session|seat|room|device|project"
     r"|member|upload|download|file|attachment|stock|ticket|coupon|voucher|discount|cart|vote|redirect|hop|slot|password|pin|login)s?"
     r"|pagination|paging|licen[cs]es?|inventory|storage|disk|memory|cpu|space|mailbox|depth|nesting|queue|cache|trial-days"
-    r"|balance|battery|fuel|lives)\b"
+    r"|balance|battery|fuel|lives|timeout|lease|(?:auth|access|csrf|refresh)-token)\b"
 )
 
 

@@ -105,8 +105,7 @@ class _Answer:
         else:
             if self._has_guessed:
                 agree(found, -1)
-            meant = MEANT_OF_JOBS if self._status == _ACCEPTED else ALWAYS_MEANT
-            if (form.waits or self._dialect.usage or self._body is not None) and (wait := self._stated_wait(form, meant)) > 0:
+            if (form.waits or self._dialect.usage or self._body is not None) and (wait := self._stated_wait(form)) > 0:
                 found.append(Hint("requests", retry_after=self._span(wait), severity=_PAUSE))
         if len(found) > MAX_HINTS:
             found.sort(key=lambda hint: hint.retry_after or 0, reverse=True)
@@ -302,9 +301,10 @@ class _Answer:
             return reader.window
         return next((window for quota, window in policies_in(stated, self._clock) if quota == limit), -1)
 
-    def _stated_wait(self, form: Form, meant: frozenset[str] = ALWAYS_MEANT) -> int:
+    def _stated_wait(self, form: Form, *, denied: bool = False) -> int:
         """The longest wait that Retry-After, its relatives, and the dialect's values in bodies ask for; -1 if none does."""
         longest = -1
+        meant = MEANT_OF_JOBS if form.waits and not denied and self._is_of_a_job() else ALWAYS_MEANT
         for name, unit in form.waits:
             # Below 400 only the standard, and gRPC, say that a wait is meant for the next call.
             if name in meant or self._status >= 400:
@@ -322,9 +322,13 @@ class _Answer:
                 longest = max(longest, wording_reader().retry_of(self._body.leaves(), self._clock))
         return longest
 
+    def _is_of_a_job(self) -> bool:
+        """Whether the answer is about work that is done later, so that its `Retry-After` says when to ask for the result."""
+        return self._status == _ACCEPTED or any(self._headers.get(name) is not None for name in _JOBS)
+
     def _wait(self, form: Form) -> int:
         """The longest wait that an answer asks for which says "rate limited"; -1 if it asks for none."""
-        longest = self._stated_wait(form)
+        longest = self._stated_wait(form, denied=True)
         for name, unit in form.denied_waits:
             longest = max(longest, denied_wait(name, self._headers.get(name) or "", self._clock, unit))
         if self._body is not None:
@@ -377,8 +381,9 @@ _MAX_STATED: Final = 2_048
 _OF_A_RESOURCE: Final = frozenset({404, 405, 409, 410, 415})
 #: A status that the standard lets have a `Retry-After`, as those of the server: older gateways deny calls with it.
 _TOO_LARGE: Final = 413
-#: The answer to a call whose work is done afterwards.
+#: The answer to a call whose work is done later, and the headers that name such work.
 _ACCEPTED: Final = 202
+_JOBS: Final = ("operation-location", "azure-asyncoperation")
 #: Headers that say the code of an error.
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-error", "x-mashery-error-code")
 #: What Envoy adds to its denials, whose status can be set.

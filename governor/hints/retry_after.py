@@ -29,7 +29,7 @@ WAITS: Final = (
 )
 #: Those that mean the next call whatever the status: the standard's, that of gRPC, which answers 200, and one of few servers.
 ALWAYS_MEANT: Final = frozenset({RETRY_AFTER, PUSHBACK, BACKOFF})
-#: Of a 202 that denies nothing, `Retry-After` is the wait for the result of a job, and means no other call.
+#: Those of an answer about a job: its `Retry-After` is the wait for the result, and means no other call.
 MEANT_OF_JOBS: Final = ALWAYS_MEANT - {RETRY_AFTER}
 _SHOULD_RETRY: Final = ("x-should-retry", "stripe-should-retry")
 _NO: Final = frozenset({"false", "?0", "0", "no", "never"})
