@@ -5,6 +5,7 @@ from governor._default import default
 from governor._governor import Governor
 from governor._lives import GovernorState
 from governor._permit_request import AskingElsewhere
+from governor.errors import ConfigError
 
 
 class AskingClient(AskingElsewhere):
@@ -13,6 +14,8 @@ class AskingClient(AskingElsewhere):
     __slots__ = ("_found", "_given")
 
     def __init__(self, governor: Governor | None = None) -> None:
+        if governor is not None and not isinstance(governor, Governor):
+            raise ConfigError("governor", governor, "a Governor, or None")
         self._given = governor
         self._found = governor
         self._access = FoundAccess(lambda: self.governor._access) if governor is None else governor._access

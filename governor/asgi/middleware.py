@@ -7,7 +7,7 @@ from typing import Final, final
 
 from anyio.lowlevel import current_token
 
-from governor import Governor, GovernorState, UsageError, adefault, current
+from governor import ConfigError, Governor, GovernorState, UsageError, adefault, current
 from governor.asgi.admission import UNDECIDED, AdmissionController, answered
 from governor.asgi.client import UNKNOWN, Key, KeyFunction
 from governor.asgi.context import CONTEXT, RequestContext
@@ -52,6 +52,8 @@ class TrafficControlMiddleware:
         # `FastAPI(root_path=)` replaces that of the server, within this middleware where it is wrapped.
         root: object = getattr(app, "root_path", "")
         self._root = root if isinstance(root, str) else ""
+        if governor is not None and not isinstance(governor, Governor):
+            raise ConfigError("governor", governor, "a Governor, or None")
         self._given = governor
         self._own: Governor | None = None
         self._controller: AdmissionController | None = None

@@ -9,7 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Protocol, final, runtime_checkable
 
-from governor import Governor, GovernorState, default
+from governor import ConfigError, Governor, GovernorState, default
 from governor.asgi.admission import AdmissionController
 from governor.asgi.client import UNKNOWN, Key, KeyFunction
 from governor.asgi.middleware import FAILED
@@ -45,6 +45,8 @@ class TrafficControlWSGIMiddleware:
 
     def __init__(self, app: WSGIApp, governor: Governor | None = None, *, key: Key | None = None) -> None:
         self._app = app
+        if governor is not None and not isinstance(governor, Governor):
+            raise ConfigError("governor", governor, "a Governor, or None")
         self._given = governor
         self._key = None if key is None else KeyFunction(key)
         self._controller: AdmissionController | None = None

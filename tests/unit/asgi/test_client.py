@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from governor import Config, ConfigError, Governor, GovernorError, UsageError
+from governor.asgi import TrafficControlWSGIMiddleware
 from governor.asgi.admission import AdmissionController
 from governor.asgi.types import App, Receive, Scope, Send
 from governor.testing import ManualClock
@@ -175,9 +176,13 @@ async def test_tiers_that_no_client_can_have_are_warned_of(
     assert (0, ["The tiers of agents"]) == (silent, [record.getMessage().partition(",")[0] for record in caplog.records])
 
 
-def test_what_is_no_function_is_no_key_function(app: App) -> None:
+def test_what_is_no_function_or_no_governor_is_rejected_by_name(app: App) -> None:
     with pytest.raises(UsageError, match="`key` must be a function"):
         TrafficControlMiddleware(app, key="x-user")  # type: ignore[arg-type]  # the mistake
+    made: tuple[Callable[..., object], ...] = (TrafficControlMiddleware, TrafficControlWSGIMiddleware)
+    for make in made:
+        with pytest.raises(ConfigError, match=r"governor is 'governor\.toml'; expected a Governor, or None"):
+            make(app, "governor.toml")
 
 
 @pytest.mark.parametrize("cost", [0, -1, True, 1.5, "2"])

@@ -348,6 +348,7 @@ def test_making_a_client_opens_nothing(provider: "type[Provider]") -> None:
         ({"provider": "git hub"}, "provider"),
         ({"provider": "github:get"}, "provider"),
         ({"provider": "example", "wait": -1.0}, "wait"),
+        ({"provider": "example", "governor": "governor.toml"}, "governor"),
         ({"provider": "example", "base_url": "api.example.com"}, "base_url"),
         ({"provider": "example", "library": pytest}, "library"),
         (
