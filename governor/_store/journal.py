@@ -112,8 +112,8 @@ class Journal:
         self._header[_WRITES] = count * PRIME + self._header[1] % PRIME
 
     def spoil(self) -> None:
-        """An account has no slot: no life must believe that it has granted nothing."""
-        self._header.cast("B")[: _HEADER.size] = bytes(_HEADER.size)
+        """An account has no slot: no life must believe that it has granted nothing. The writes that are known stay so."""
+        self._header[2] = 0  # Half of the token.
 
     def close(self) -> None:
         """Closes the file. What is mapped stays so, for as long as accounts have their slots."""

@@ -12,7 +12,7 @@ import pytest
 
 from governor._store.contract import ToWrite, Unusable
 from governor._store.file import StateFile
-from governor._store.journal import Journal, digest, has_entries, read_journal
+from governor._store.journal import Journal, digest, has_entries, read_journal, writes_known
 from governor._units import Instant
 from governor.clock import system_clock
 from governor.policies.account import FIRST_WITH_JOURNAL, Account, Tariff
@@ -47,8 +47,11 @@ def test_a_journal_that_is_spoiled_or_of_another_life_is_not_believed(tmp_path: 
     journal.slot("first", 1)
 
     assert read_journal(tmp_path / "journal", b"of some other one") is None
+    journal.note_writes(3)
     journal.spoil()
     assert read_journal(tmp_path / "journal", TOKEN) is None
+    # If the state file has lost its latest writes besides, the next life knows that.
+    assert 3 == writes_known(tmp_path / "journal")
     journal.close()
 
 
