@@ -324,7 +324,8 @@ class _Answer:
 
     def _is_of_a_job(self) -> bool:
         """Whether the answer is about work that is done later, so that its `Retry-After` says when to ask for the result."""
-        return self._status == _ACCEPTED or any(self._headers.get(name) is not None for name in _JOBS)
+        names = (*_JOBS, _LOCATION) if self._status == _ACCEPTED else _JOBS
+        return any(self._headers.get(name) is not None for name in names)
 
     def _wait(self, form: Form) -> int:
         """The longest wait that an answer asks for which says "rate limited"; -1 if it asks for none."""
@@ -381,9 +382,10 @@ _MAX_STATED: Final = 2_048
 _OF_A_RESOURCE: Final = frozenset({404, 405, 409, 410, 415})
 #: A status that the standard lets have a `Retry-After`, as those of the server: older gateways deny calls with it.
 _TOO_LARGE: Final = 413
-#: The answer to a call whose work is done later, and the headers that name such work.
-_ACCEPTED: Final = 202
+#: The headers that name work which is done later; one of them does so only in the answer that says that a call was accepted.
 _JOBS: Final = ("operation-location", "azure-asyncoperation")
+_LOCATION: Final = "location"
+_ACCEPTED: Final = 202
 #: Headers that say the code of an error.
 _CODES: Final = ("x-amzn-errortype", "x-ms-error-code", "x-error-code", "x-error", "x-mashery-error-code")
 #: What Envoy adds to its denials, whose status can be set.
