@@ -516,6 +516,21 @@ def test_the_calls_since_a_single_denial_count_when_others_in_a_row_have_ended()
     assert policy.rate >= 0.6 * 100 * SECOND / (now - denied[0])
 
 
+def test_calls_go_on_at_the_instant_of_a_denial_that_continues_a_long_spell() -> None:
+    policy, now = LearnedRatePolicy(START), Instant(START + MINUTE)
+    for _ in range(4):
+        policy.commit(now, PLAIN)
+        policy.throttled(now, Grant(now, 0), succeeded=False)
+        now = Instant(now + MINUTE)
+    for _ in range(2):
+        policy.commit(now, PLAIN)
+    policy.throttled(now, Grant(now, 0), succeeded=False)
+    policy.collect(now, 1)
+    policy.collect(now, 1)
+
+    assert policy.rate >= MIN_RATE
+
+
 def test_a_rate_at_which_many_calls_are_under_way_grows_by_half() -> None:
     policy = LearnedRatePolicy(START, gentle=True)
     _granted(policy, START, Duration(24 * SECOND), Duration(400 * MILLISECOND))

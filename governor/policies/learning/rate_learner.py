@@ -367,7 +367,7 @@ class RateLearner:
         if self.denials > 1 and self.window.span is None:
             # All calls may have been in a window that ends now.
             self._restart(now, min(self._curve.peak, self.window.through(now)), STEADY)
-        if spell > MINUTE and spell * _WINDOW_PART > cycle:
+        if spell > MINUTE and 0 < cycle < spell * _WINDOW_PART:
             through = self._cycle_calls * SECOND / cycle
             self._flat = _WINDOW_FLATS * _seconds(cycle)
             self._restart(now, min(self._curve.peak, through), BETA)
