@@ -132,7 +132,9 @@ def without_line_times(text: bytes) -> bytes:
 
 def is_question(text: bytes, document: object) -> bool:
     """Whether a request asks a model, or searches for words, and has no other member that names what this is about."""
-    if _QUESTION.search(text) is None or text.count(b'"method":"tools/call"'):
+    if not text.count(b'"messages":[') and _QUESTION.search(text) is None:
+        return False
+    if text.count(b'"method":"tools/call"'):
         return False
     if not isinstance(document, dict) or not document.keys().isdisjoint(_CONVERSATIONS):
         return True
@@ -201,7 +203,7 @@ def _counter(found: list[bytes], asks: bool, named: re.Match[bytes]) -> bytes:
         (kind is _ATTEMPTS and not _counts_attempts(named))
         or (kind in (_COUNTERS, _CLOCKS) and not (asks and _is_own(named)))
         or (kind is _CLOCKS and (not _is_moment(value.rstrip(b".:")) or _compares(named)))
-        or (kind is _COUNTERS and _is_thing(word, value))
+        or (kind is not _CLOCKS and _is_thing(kind, word, value))
     ):
         return named[0]
     found += VALUE.findall(value)
@@ -238,9 +240,13 @@ def _is_moment(value: bytes) -> bool:
     return not value[:10].isdigit() or int(value[:10]) % 60 > 0 or value[10:].strip(b".0") != b""
 
 
-def _is_thing(word: bytes, value: bytes) -> bool:
-    """Whether a value is the number of one of many things, as in `"message_id":17`, and no identifier of the request."""
-    return len(value) < _MIN_RANDOM and value.isdigit() and word.lower().endswith(_NUMBERED)
+def _is_thing(kind: frozenset[bytes], word: bytes, value: bytes) -> bool:
+    """Whether a value is one of many things, as in `"request_id":17` and `"step":"S3"`, and no identifier of the request."""
+    if len(value) >= _MIN_RANDOM:
+        return False
+    if value.isdigit():
+        return word.lower().endswith(_NUMBERED)
+    return kind is _COUNTERS and value[:1].isalpha()
 
 
 def _compares(named: re.Match[bytes]) -> bool:

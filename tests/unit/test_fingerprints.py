@@ -102,7 +102,7 @@ LOOPS: Final[dict[str, Calls]] = {
     "a counter in words": lambda at: (json.dumps({"q": "read", "progress": f"attempt {at} of 90", "label": f"try{at}"}), "no"),
     "a counter of a form": lambda at: (f"q=read&step={at}&_={1_700_000_000_000 + at * 700}", "no"),
     "identifiers of the request": lambda at: (
-        json.dumps({"prompt": "read", "request_ref": f"req-{at}", "requestId": str(10**17 + at)}),
+        json.dumps({"prompt": "read", "request_ref": f"req-{10**9 + at}", "requestId": str(10**17 + at)}),
         "no",
     ),
     "the clock of the caller": lambda at: (
@@ -380,6 +380,8 @@ USES: Final[dict[str, Calls]] = {
     ),
     "a search in rounds": lambda at: (f"q=race&round={at}&request_no={at}", '{"hits":[]}'),
     "attempts in a sentence": lambda at: (asks(f"I passed on attempt {at}!"), "positive"),
+    "attempts by their identifiers": lambda at: (json.dumps({"quiz": 4, "attempt_id": at}), '{"graded":"yes"}'),
+    "a search in steps": lambda at: (json.dumps({"q": "valve", "step": f"S{at}"}), '{"hits":[]}'),
     "attempts by their numbers": lambda at: (json.dumps({"quiz": 4, "attempt": 1_000 + at}), '{"graded":"yes"}'),
     "pages before the end": lambda at: (json.dumps({"offset": 50 * at, "limit": 50}), '{"items":[],"total":5000}'),
     "calls of phones in words": lambda at: (asks(f"Is the customer of call_{at} angry?"), "no"),
