@@ -81,6 +81,8 @@ def unknown_key(
     known = list(known)
     near = None if hint else near_miss(key, known)
     hint = hint or (f"did you mean {near!r}?" if near else f"known keys: {', '.join(known)}")
+    if not field and not near and isinstance(value, Mapping):
+        hint = f"{hint}; a name is in [provider.{path}], [outbound.{path}] or [inbound.{path}]"
     message = f"unknown key {key!r} in [{field}]; {hint}" if field else f"unknown section [{path}]; {hint}"
     return ConfigError(path, value, f"one of the keys {', '.join(known)}", message=message)
 

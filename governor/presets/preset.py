@@ -233,5 +233,5 @@ def _file(name: str, said: str, field: str) -> Preset:
 def _unknown(said: str, word: str, known: list[str], field: str) -> ConfigError:
     from difflib import get_close_matches  # loaded only for settings with mistakes
 
-    near = get_close_matches(word, known, n=1, cutoff=_SIMILAR)
+    near = get_close_matches(word.lower(), known, n=1, cutoff=_SIMILAR)
     return ConfigError(field, said, f"a preset (did you mean {near[0]!r}?)" if near else f"a preset: {', '.join(known)}")

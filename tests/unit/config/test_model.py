@@ -600,6 +600,14 @@ def test_a_mistake_is_named_by_its_path_with_the_value_and_what_is_allowed(toml:
             "unknown section [xyz]; known keys: global, provider, outbound, inbound, budget, prices, logging",
             "global, provider,",
         ),
+        (
+            "xyz.limits = []",
+            (
+                "unknown section [xyz]; known keys: global, provider, outbound, inbound, budget, prices, logging, machine; "
+                "a name is in [provider.xyz], [outbound.xyz] or [inbound.xyz]"
+            ),
+            "global, provider,",
+        ),
         ("global.max_scope = 5", "unknown key 'max_scope' in [global]; did you mean 'max_scopes'?", "requests_per_minute, "),
         (
             "inbound.chat.tiers.pro = { limits = [], burst = 5 }",

@@ -154,7 +154,7 @@ def test_a_reference_names_the_preset_and_the_tier() -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("githib", "preset is 'githib'; expected a preset (did you mean 'github'?)"),
+        ("GitHib", "preset is 'GitHib'; expected a preset (did you mean 'github'?)"),
         (
             "github/tokn",
             "preset is 'github/tokn'; expected a tier of 'github': unauthenticated, actions, token, app, enterprise",
