@@ -218,6 +218,20 @@ def test_an_answer_to_a_call_that_was_given_back_before_a_window_was_stated_coun
     assert 40 == _windows(limits)[0].available(Instant(HOUR))
 
 
+def test_a_call_from_before_all_that_are_known_gives_nothing_back_to_a_stated_window() -> None:
+    limits = ServerLimits(adopts=True)
+    now, stated = Instant(200 * SECOND), Hint("requests", limit=40, window=HOUR)
+    calls = [(Instant(second * SECOND), 1) for second in range(150, 160)]
+    limits.hear(now, Grant(calls[-1][0], 0), stated, most=HOUR, history=calls)
+    (window,) = _windows(limits)
+    left = [window.available(now)]
+    for granted_at in (Instant(140 * SECOND), calls[3][0]):
+        window.refund(now, Grant(granted_at, 0), None)
+        left.append(window.available(now))
+
+    assert [30, 30, 31] == left
+
+
 def test_where_the_settings_have_limits_no_window_is_adopted() -> None:
     limits = ServerLimits(adopts=False, gentle=True)
     _play(limits, 60)

@@ -14,6 +14,7 @@ from typing import Final
 
 from governor._units import NEVER, SECOND, Instant
 from governor.policies._sliding_log import SlidingLogState
+from governor.policies.arrivals import DEFAULT_MARGIN
 from governor.policies.contract import Grant
 from governor.policies.learning._bounds import Answer, Said
 from governor.policies.windows.window import StrictWindowState
@@ -71,7 +72,9 @@ class GrantLog:
             if 0 < answer.units <= moving.get(answer.granted_at, 0):
                 moving[answer.granted_at] -= answer.units
                 arrived[answer.read_at] += answer.units
-        slots = SlidingLogState(tuple(sorted(arrived.items())), Instant(since - 1))
+        # What was granted before is counted nowhere: what it gives back must not be taken from others.
+        first = max(since, self._entries[0][0]) if self._entries else since
+        slots = SlidingLogState(tuple(sorted(arrived.items())), Instant(first + DEFAULT_MARGIN - 1))
         return StrictWindowState(slots, tuple((at, units) for at, units in moving.items() if units))
 
     def in_order(self, grant: Grant, units: int) -> int:
