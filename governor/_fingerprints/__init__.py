@@ -19,7 +19,6 @@ one of 11 kB, of which at most 8 KiB are folded; 30 us for the answer of a model
 """
 
 from governor._fingerprints.answers import acknowledges, fails, goes_on, is_pending, lists
-from governor._fingerprints.fingerprints import Fingerprints, check
-from governor._fingerprints.volatile import LENIENT
+from governor._fingerprints.fingerprints import LENIENT, Fingerprints, check
 
 __all__ = ["LENIENT", "Fingerprints", "acknowledges", "check", "fails", "goes_on", "is_pending", "lists"]

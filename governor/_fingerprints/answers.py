@@ -114,9 +114,8 @@ _ACKNOWLEDGED: Final = re.compile(
 )
 #: The longest answer to a call that waits for something, by which it is known that there is nothing yet, or that it goes on.
 _MAX_POLLED: Final = 256
-_TOTAL: Final = re.compile(rb'"(?:total[A-Za-z_]{0,12}|count)":\s*([1-9][0-9]{0,12})')
 _AT_END: Final = re.compile(
-    rb'"has_?(?:[mM]ore|[nN]ext)[A-Za-z]{0,4}":\s*false'
+    rb'"(?:total[A-Za-z_]{0,12}|count)":\s*[1-9]|"has_?(?:[mM]ore|[nN]ext)[A-Za-z]{0,4}":\s*false'
     rb'|"next[A-Za-z_]{0,12}":\s*(?:null|"")'
 )
 _LISTED: Final = re.compile(rb'\[\s*[{"]')
@@ -169,12 +168,9 @@ def lists(text: bytes) -> bool:
     return _LISTED.search(text) is not None
 
 
-def is_past_end(answer: bytes, place: bytes) -> bool:
-    """Whether an answer is an empty page, and says that nothing follows, or of a total that is before `place`."""
-    if not answer.count(b"[]") or lists(answer):
-        return False
-    first = max(map(int, place.split(b",")))
-    return _AT_END.search(answer) is not None or any(int(total) <= first for total in _TOTAL.findall(answer))
+def is_past_end(answer: bytes) -> bool:
+    """Whether an answer is an empty page, and says that nothing follows, or how much came before it."""
+    return answer.count(b"[]") > 0 and not lists(answer) and _AT_END.search(answer) is not None
 
 
 def gist(text: bytes) -> bytes:

@@ -11,19 +11,20 @@ from governor._fingerprints.asking import asks
 from governor._fingerprints.bodies import MAX_BODY, MAX_FOLDED, canonical, composed, ends
 from governor._fingerprints.volatile import (
     CURSOR,
-    LENIENT,
-    is_question,
+    in_session,
     may_page,
     uncounted,
     without_alias,
-    without_attempt,
-    without_clock,
+    without_event,
     without_offset,
     without_random,
+    without_session,
 )
 from governor.errors import ConfigError
 from governor.messages import Fingerprint
 
+#: How text is encoded: half of a surrogate pair, as programs cut it, is no mistake.
+LENIENT: Final = ("utf-8", "surrogatepass")
 #: The longest answer, in bytes, that counts as a whole.
 MAX_ANSWER: Final = 16_384
 #: The most folded values of a request that are recognized in its answer.
@@ -34,6 +35,8 @@ _RPC: Final = re.compile(rb'"id":"?([0-9A-Za-z_-]+)"?,"jsonrpc"')
 #: Words that are searched for, and no statement of a language.
 _SEARCH: Final = re.compile(rb'"(?:q|query|search|search_?(?:query|term)|keywords?)":"((?:[^"\\{}<>=*();]|\\"){1,200})"')
 _SEARCHED: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]+")
+#: A body that only says which session, trace or message it is about.
+_LOOKUP: Final = re.compile(rb'\n\{"(?:session|trace|message|msg|run)_?[iI][dD]":"[^"]*"\}')
 #: The longest request that may be known as plain: without numbers and words that are searched for.
 _MAX_PLAIN: Final = 512
 _DIGIT: Final = re.compile(rb"[0-9]")
@@ -70,17 +73,15 @@ class Fingerprints:
         exact = self._digest(b"%b%b\n%d\n%b" % (head, asked, len(whole), ends(whole, MAX_BODY)))
         text = b"%b\n%b" % (asked, ends(whole, MAX_FOLDED))
         waits, reads, polls = asks(head, text)
-        folded_head = without_attempt(head)
-        if (is_plain(text) and folded_head == head) or is_data(text):
+        within = in_session(head)
+        if (is_plain(text) and not within) or is_data(text):
             return Fingerprint(exact, exact, waits=waits, reads=reads, polls=polls)
         found: list[bytes] = []
         told = prompts.folded(asked, text, document) if prompts.is_prompt(text) else text
-        question = is_question(text, document)
-        if question:
-            told = without_clock(told)
+        folded_head, told = without_session(head, told, found) if within else (head, told)
         pages = may_page(told) and CURSOR.search(told) is not None
         told, place = without_offset(_folded(told, found, pages=pages), found)
-        folded = uncounted(told, found, asks=question)
+        folded = uncounted(told, found)
         echoes = frozenset(value.strip(b"_.:+-") for value in found[:MAX_ECHOES])
         shape = self._digest(folded_head + folded) if folded != text or folded_head != head else exact
         return Fingerprint(exact, shape, echoes, waits, reads, polls, pages, place)
@@ -104,9 +105,7 @@ class Fingerprints:
 def _compared(status: int | None, body: bytes, fingerprint: Fingerprint | None) -> bytes:
     size = len(body) if len(body) > MAX_ANSWER else 0
     text = answers.compared(status, ends(body, MAX_ANSWER), fingerprint.echoes if fingerprint else frozenset())
-    place = b"" if fingerprint is None else fingerprint.place
-    if place and answers.is_past_end(body, place):
-        place = b""
+    place = fingerprint.place if fingerprint is not None and fingerprint.place and not answers.is_past_end(body) else b""
     return b"%d %d %b\n%b" % (status or 0, size, place, text)
 
 
@@ -120,8 +119,8 @@ def is_plain(text: bytes) -> bool:
 
 
 def is_data(text: bytes) -> bool:
-    """Whether a request has rows of JSON, whose numbers are data."""
-    return text.count(b"}\n{") > 0
+    """Whether a request has rows of JSON, whose numbers are data, or nothing but the identifier of what it asks for."""
+    return text.count(b"}\n{") > 0 or _LOOKUP.fullmatch(text) is not None
 
 
 def _folded(text: bytes, found: list[bytes], *, pages: bool) -> bytes:
@@ -132,6 +131,7 @@ def _folded(text: bytes, found: list[bytes], *, pages: bool) -> bytes:
         text = _RPC.sub(b"#", text)
     if has(b'"query":"'):
         text = without_alias(text, found)
+    text = without_event(text, found)
     if pages:
         text = CURSOR.sub(b"#", text)
     return _SEARCH.sub(_words, _spaced(text))

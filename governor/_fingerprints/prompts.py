@@ -7,7 +7,7 @@ import msgspec
 
 from governor._fingerprints.answers import told, without_itself
 from governor._fingerprints.bodies import MAX_FOLDED, ends
-from governor._fingerprints.volatile import ZEROS, without_line_times, without_random
+from governor._fingerprints.volatile import ZEROS, without_random
 
 #: The most messages of a turn that is recognized where it repeats.
 MAX_TURNS: Final = 8
@@ -17,13 +17,11 @@ _PROMPT: Final = re.compile(rb'"(?:messages|prompt|contents|inputText|model)":|"
 _CONVERSATIONS: Final = ("messages", "contents", "input", "prompt")
 #: How a model is to answer the same question.
 _SAMPLING: Final = re.compile(rb'"(?:temperature|top_p|max_(?:completion_|output_)?tokens)":[0-9.]+')
-#: That of a conversation; a picture that is asked for with another one is another picture.
-_SEED: Final = re.compile(rb'"seed":[0-9]+')
 #: The identifier of a message.
 _MESSAGE: Final = re.compile(rb',"id":"[0-9a-f]{8}-[0-9a-f-]{27}"(?=,"(?:name|role|type)")')
 #: The clock of the caller in words.
 _CLOCK: Final = re.compile(
-    rb'((?:[cC]urrent|[tT]oday(?: is|: )|[nN]ow(?: is|:))[^"\\.0-9]{0,30}?)'
+    rb'((?:[cC]urrent|[tT]oday|[nN]ow|[tT]ime|[dD]ate)[^"\\.0-9]{0,30}?)'
     rb"(?:[A-Z][a-z]{2,8}, )?"
     rb"(?:[A-Z][a-z]{2,8} [0-9]{1,2},? [0-9]{4}|[0-9]{1,2} [A-Z][a-z]{2,8} [0-9]{4}|[0-9]{1,4}[/-][0-9]{1,2}[/-][0-9]{1,4})"
     rb"(?:,| at)? [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: ?[AaPp][Mm])?"
@@ -37,10 +35,16 @@ _SUMMARY: Final = re.compile(
     rb"|history|steps|discussion|dialog(?:ue)?|interaction|previous|earlier|prior)| so far)"
     rb'(?:[^"\\]|\\.)*+"(?=,"role":"[a-z]+"\},\{)'
 )
-#: Numbers of attempts, and of steps that are left.
+#: What a program notes about its call.
+_METADATA: Final = re.compile(rb'"metadata":\{[^{}]*\}')
+#: The members of a prompt that say for whom it is; and the least size of a message by which it is no greeting or button, as
+#: many users send.
+_USERS: Final = ("user", "safety_identifier")
+_MIN_QUESTION: Final = 64
+#: Numbers of steps.
 _STEPS: Final = re.compile(
-    rb"[0-9](?<![0-9A-Za-z.][0-9])[0-9]{0,3}(?= (?:attempt|tries|retries|step|turn|iteration|round)s? (?:left|remain))"
-    rb"|(?<=[yY]our )[0-9]{1,4}(?:st|nd|rd|th)(?= (?:attempt|try|retry)(?![a-z]))"
+    rb"[0-9](?<![0-9A-Za-z.][0-9])[0-9]{0,3}(?:st|nd|rd|th)?"
+    rb"(?= (?:attempt|try|tries|retry|retries|step|turn|iteration|round)s?(?![a-z]))"
 )
 #: Where each digit is 0: whether there may be one.
 _MAY_BE_STEPS: Final = re.compile(rb"0(?:st|nd|rd|th)? (?:attempt|tr|retr|step|turn|iteration|round)")
@@ -55,19 +59,19 @@ def folded(asked: bytes, text: bytes, document: object) -> bytes:
     """A prompt, `text`, of which `asked` is the query and `document` the body, without what differs between repetitions."""
     turns = _unrepeated(document)
     if turns is not None:
-        text = b"%b\n%b" % (asked, without_line_times(ends(turns, MAX_FOLDED)))
-    text = _SAMPLING.sub(b"#", text)
+        text = b"%b\n%b" % (asked, ends(turns, MAX_FOLDED))
+    text = _SAMPLING.sub(b"#", _without_user(text, document))
     has = text.count
     if has(b',"id":"'):
         text = _MESSAGE.sub(b"", text)
+    if has(b'"metadata"'):
+        text = _METADATA.sub(b"", text)
     text = _without_clock(text)
     if text.count(b"ummary") or text.count(b"SUMMARY"):
         text = _SUMMARY.sub(b"#", text)
     if _MAY_BE_STEPS.search(text.translate(ZEROS)) is not None:
         text = _STEPS.sub(b"#", text)
-    if has(b'"messages":'):
-        text = _SEED.sub(b"#", text)
-    return without_itself(text) if has(b'"role":') else text
+    return without_itself(text)
 
 
 def _without_clock(text: bytes) -> bytes:
@@ -77,10 +81,23 @@ def _without_clock(text: bytes) -> bytes:
     if first < 0:
         return text
     has = text.count
-    if not (has(b"urrent ") or has(b"oday") or has(b"ow is ") or has(b"ow: ")):
+    if not (has(b"urrent ") or has(b"oday") or has(b"ow is ") or has(b"ime is ") or has(b"ime: ") or has(b"ate: ")):
         return text
     begin, end = max(0, first - _CLOCK_BEFORE), times.rfind(b"0:00") + _CLOCK_BEHIND
     return b"%b%b%b" % (text[:begin], _CLOCK.sub(rb"\1#", text[begin:end]), text[end:])
+
+
+def _without_user(text: bytes, document: object) -> bytes:
+    """A prompt without for whom it is asked, unless its last message is short."""
+    if not isinstance(document, dict) or document.keys().isdisjoint(_USERS):
+        return text
+    said = next(filter(None, map(document.get, _CONVERSATIONS)), None)
+    if len(msgspec.json.encode(said[-1] if isinstance(said, list) else said)) < _MIN_QUESTION:
+        return text
+    for name in _USERS:
+        if isinstance(user := document.get(name), str):
+            text = text.replace(b'"%b":%b' % (name.encode(), msgspec.json.encode(user)), b"#")
+    return text
 
 
 def _unrepeated(document: object) -> bytes | None:
@@ -115,7 +132,7 @@ def _role(message: object) -> object:
 
 
 def _said(message: object) -> bytes:
-    return without_line_times(without_random(told(msgspec.json.encode(message, order="sorted"))))
+    return without_random(told(msgspec.json.encode(message, order="sorted")))
 
 
 def _repeats(turns: list[bytes], size: int) -> bool:

@@ -1,7 +1,6 @@
 """What differs between repetitions of a request: counters, times, identifiers of the request, and random values.
 
-A number that no word calls so may be what one of many requests is about, and stays. Most words call a number so only beside a
-question to a model or a search, which is then what the request is about: `"step": 3` may be what is recorded.
+A number that no word calls so may be what one of many requests is about, and stays.
 """
 
 import re
@@ -24,18 +23,17 @@ _NAMED_BACK: Final = re.compile(rb"""0([A-Za-z_:-]{1,40}[">=])?[\\"'=:# .(>]{0,5
 _LABEL: Final = re.compile(rb'[A-Za-z_-]*[A-Za-z_][">=]')
 #: The parts of such a word.
 _WORD: Final = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
-#: Counters of one request, and what gets it past caches, in any request.
-_ATTEMPTS: Final = frozenset(b"attempt retry retries try tries".split())
-_BUSTERS: Final = frozenset(b"cachebust cb rand traceparent".split())
-#: Beside a question only: counters, identifiers of the request itself, and the clock of the caller. A number of something is
-#: named by what it counts.
+#: Counters, and identifiers of the request itself; single letters only where they are keys; and the clock of the caller. A
+#: number of something is named by what it counts.
 _COUNTERS: Final = frozenset(
-    b"iteration iter step counter elapsed uptime nonce request req idempotency assertion signature".split()
+    b"attempt retry retries try tries iteration iter loop cycle turn round step counter seq sequence index idx tick poll ping"
+    b" elapsed uptime nonce seed rev request req message msg run session trace span correlation cachebust cb rand"
+    b" idempotency mutation signature assertion traceparent".split()
 )
 #: How the parts of a word begin by which it names a secret of one request.
-_SECRETS: Final = (b"csrf", b"xsrf")
-_CLOCKS: Final = frozenset(b"now ts timestamp sent requested t _".split())
-_NUMBERED: Final = (b"id", b"no", b"nr", b"num", b"number", b"ref")
+_SECRETS: Final = (b"csrf", b"xsrf", b"nonce")
+_LETTERS: Final = frozenset((b"n", b"i", b"k"))
+_CLOCKS: Final = frozenset(b"now ts timestamp time date sent requested created updated expires t _".split())
 _SUFFIXES: Final = frozenset(b"id uuid no nr num number count ref key ms sec seconds at on".split())
 _TIME: Final = re.compile(
     rb"1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{4,5})?"
@@ -45,28 +43,16 @@ _TIME: Final = re.compile(
 _MINUTE: Final = re.compile(
     rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::00(?:\.0+)?)?(?:Z|[+-][0-9:]{4,5})?|[0-9]{8}T[0-9]{4}00(?:\.0+)?Z?"
 )
-#: The most digits of the number of an attempt.
-_MAX_ATTEMPT: Final = 3
 #: The fewest digits of an identifier of a request.
 _MIN_RANDOM: Final = 10
 #: JSON values that are random in each request, and the time before a line: two patterns, as each skips to its first byte.
 _RANDOM: Final = re.compile(
-    rb'"(?:traceparent|tracestate|baggage|progressToken|csrf_?[Tt]oken)"'
+    rb'"(?:seed|nonce|salt|random|hmac|sig|signature|traceparent|tracestate|baggage|progressToken|csrf_?[Tt]oken)"'
     rb':(?:"[^"]*"|[0-9.]+)'
     rb'|"(?:[a-z]+:)?Message-I[dD]":"[^"]*"'
     rb'|"(?:[a-z]+:)?[Dd]ate":"[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8}[^"]*"'
-)
-#: What is random in a question, and the clock of the caller as it is shown.
-_SHOWN: Final = re.compile(
-    rb'"(?:nonce|salt|random|hmac|sig|signature)":(?:"[^"]*"|[0-9.]+)'
     rb'|"(?:now|ts|[Tt]imestamp|sent(?:_?[aA]t)?)":'
     rb'"[^"]{0,24}(?<![0-9])20[0-9]{2}[, ]{1,2}[0-9]{1,2}:[0-9]{2}:[0-9]{2}[^"]{0,40}"'
-)
-#: What is asked of a model, or searched for. A statement of a language, such as GraphQL, is neither.
-_QUESTION: Final = re.compile(
-    rb'"(?:messages|prompt|contents|question|inputText|instructions?)":[\["{]|"input":["\[]'
-    rb'|"(?:q|query|search|search_?(?:query|term)|keywords?)":"[^"{}<>=;]{1,200}"'
-    rb"|(?:^|[&\n])(?:q|query|question|prompt|search|keywords?)=[^&\n]"
 )
 #: Where a list goes on, as its server encodes it.
 CURSOR: Final = re.compile(
@@ -74,15 +60,11 @@ CURSOR: Final = re.compile(
     rb"(?=[A-Za-z_/+-]*[0-9])(?=[0-9_/+-]*[A-Za-z])[0-9A-Za-z_/+-]{12,}={0,2}"
 )
 #: A nonce of an envelope, and a number to get past caches, as JavaScript draws it.
-_NONCE: Final = re.compile(rb"Nonce>[^<]*|(?<![0-9A-Za-z_-])(?:_|r|rnd|rand|random|cb|no_?cache)=0\.[0-9]{12,20}")
-#: A body with one of these asks a model, which has many parameters; one without them has only these beside its question.
-_CONVERSATIONS: Final = frozenset(("messages", "contents", "input"))
-_OF_QUESTION: Final = frozenset(
-    b"prompt question inputText instruction instructions q query search search_query search_term searchQuery searchTerm keyword"
-    b" keywords model stream temperature top_p max_tokens limit size".split()
-)
-#: When an envelope of SOAP was made, and which one it is, in its header.
+_NONCE: Final = re.compile(rb"Nonce>[^<]*|(?<==)0\.[0-9]{12,20}")
+#: When an envelope of SOAP was made, and which one it is.
 _ENVELOPE: Final = re.compile(rb"(?:MessageID|Created|Expires)(?: [^<>]*)?>[^<]*")
+#: The identifier of an event in an envelope of CloudEvents.
+_EVENT: Final = re.compile(rb'"id":"([^"]*)"(?=(?:,"[a-z]+":"[^"]*")*?,"specversion":")')
 #: The number of an attempt in an address; `/attempts/17` is one of many things.
 _ATTEMPT: Final = re.compile(rb"/(attempt|retry|try)/[0-9]{1,2}(?![0-9A-Za-z])")
 #: Where a page begins, and how long it is.
@@ -92,13 +74,19 @@ _OFFSET: Final = re.compile(
 _LENGTH: Final = re.compile(
     rb'["&\n](?:limit|size|count|rows|take|top|per_?[pP]age|page_?[sS]ize|max_?[rR]esults)"?[:=]"?[0-9]'
 )
+#: A session, a thread or a run of one client, and an element of its page, in an address that says what is run in it. What is
+#: written to many of them is a batch.
+_SESSION: Final = re.compile(
+    rb"/(sessions?|threads?|runs?|conversations?|containers?|element)"
+    rb"/((?:[a-z]{2,12}[-_])?(?:[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,64}|(?<=_)[0-9A-Za-z]{16,64})|f\.[0-9A-Fa-f]{32}\.[0-9A-Fa-f.de]+)"
+    rb"(?=/(?:runs?(?:/wait)?$|run|exec|invoke|query|text|chat|tools?|element|click|value|actions?|url)\b)"
+)
+_MAY_BE_WITHIN: Final = re.compile(rb"/(?:sessions?|threads?|runs?|conversations?|containers?|element|attempt|retry|try)/")
 #: In GraphQL, a name that has a digit: of an operation, and of what is asked for.
 _OPERATION: Final = re.compile(rb"((?:query|mutation|subscription) )[A-Za-z_]*[0-9]\w*(?=[ ({])")
 _OPERATION_NAME: Final = re.compile(rb'"operationName":"[A-Za-z_]*[0-9]\w*"')
 _ALIAS: Final = re.compile(rb"(?<=[{ ,])([A-Za-z_]*[0-9]\w*): ?(?=[A-Za-z_]+ ?[({])")
 _LINE_TIME: Final = re.compile(rb"\[[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?:Z|[+-][0-9:]{5})?\]")
-#: How text is encoded: half of a surrogate pair, as programs cut it, is no mistake.
-LENIENT: Final = ("utf-8", "surrogatepass")
 ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 
 
@@ -109,36 +97,19 @@ def may_page(text: bytes) -> bool:
 
 
 def without_random(text: bytes) -> bytes:
-    text = _RANDOM.sub(b"#", text)
+    text = _LINE_TIME.sub(b"#", _RANDOM.sub(b"#", text))
     has = text.count
     if has(b"nvelope"):
-        end = text.rfind(b"Header>") + 1
-        text = _ENVELOPE.sub(b"#", text[:end]) + text[end:]
+        text = _ENVELOPE.sub(b"#", text)
     return _NONCE.sub(b"#", text) if has(b"Nonce>") or has(b"=0.") else text
 
 
-def without_clock(text: bytes) -> bytes:
-    """A question without what is random in it, and the clock of the caller as it is shown.
-
-    The times before lines are those of a history if there are several.
-    """
-    text = _SHOWN.sub(b"#", text)
-    return without_line_times(text) if len(_LINE_TIME.findall(text)) > 1 else text
-
-
-def without_line_times(text: bytes) -> bytes:
-    return _LINE_TIME.sub(b"#", text)
-
-
-def is_question(text: bytes, document: object) -> bool:
-    """Whether a request asks a model, or searches for words, and has no other member that names what this is about."""
-    if not text.count(b'"messages":[') and _QUESTION.search(text) is None:
-        return False
-    if text.count(b'"method":"tools/call"'):
-        return False
-    if not isinstance(document, dict) or not document.keys().isdisjoint(_CONVERSATIONS):
-        return True
-    return all(name in _OF_QUESTION or _kind(name) is not None for name in (key.encode(*LENIENT) for key in document))
+def without_event(text: bytes, found: list[bytes]) -> bytes:
+    """The text without the identifiers of events in envelopes of CloudEvents, which are added to `found`."""
+    if text.count(b'"specversion":"'):
+        found += _EVENT.findall(text)
+        text = _EVENT.sub(b"#", text)
+    return text
 
 
 def without_offset(text: bytes, found: list[bytes]) -> tuple[bytes, bytes]:
@@ -151,9 +122,18 @@ def without_offset(text: bytes, found: list[bytes]) -> tuple[bytes, bytes]:
     return (_OFFSET.sub(rb"\1#", text), b",".join(offsets)) if offsets else (text, b"")
 
 
-def without_attempt(head: bytes) -> bytes:
-    """A method with its address, without the number of an attempt that is posted to; other methods write it."""
-    return _ATTEMPT.sub(rb"/\1/#", head) if head.startswith(b"POST") else head
+def in_session(head: bytes) -> bool:
+    """Whether the address names a session in which something is done, or an attempt."""
+    return _MAY_BE_WITHIN.search(head) is not None and (_SESSION.search(head) or _ATTEMPT.search(head)) is not None
+
+
+def without_session(head: bytes, text: bytes, found: list[bytes]) -> tuple[bytes, bytes]:
+    """A method with its address, and the rest, without the session in which something is done, which is added to `found`."""
+    sessions = _SESSION.findall(head)
+    for _, name in sessions:
+        found += VALUE.findall(name)
+        text = text.replace(name, b"#")
+    return _ATTEMPT.sub(rb"/\1/#", _SESSION.sub(rb"/\1/#", head)), text
 
 
 def without_alias(text: bytes, found: list[bytes]) -> bytes:
@@ -162,11 +142,8 @@ def without_alias(text: bytes, found: list[bytes]) -> bytes:
     return _OPERATION.sub(rb"\1#", _OPERATION_NAME.sub(b"#", _ALIAS.sub(b"", text)))
 
 
-def uncounted(text: bytes, found: list[bytes], *, asks: bool) -> bytes:
-    """The text with `_counter` in place of what is named. Equal to `_NAMED.sub`, which tries each letter.
-
-    `asks` says whether the request is a question.
-    """
+def uncounted(text: bytes, found: list[bytes]) -> bytes:
+    """The text with `_counter` in place of what is named. Equal to `_NAMED.sub`, which tries each letter."""
     last, done, copied, parts = len(text) - 1, 0, 0, list[bytes]()
     for back in reversed([*_NAMED_BACK.finditer(text[::-1].translate(ZEROS))]):
         digit = last - back.start()
@@ -186,51 +163,28 @@ def uncounted(text: bytes, found: list[bytes], *, asks: bool) -> bytes:
         named = _NAMED.search(text, max(start, done))
         if named is None:
             break
-        parts += text[copied : named.start()], _counter(found, asks, named)
+        parts += text[copied : named.start()], _counter(found, named)
         done = copied = named.end()
     return b"".join((*parts, text[copied:])) if parts else text
 
 
-def _counter(found: list[bytes], asks: bool, named: re.Match[bytes]) -> bytes:
+def _counter(found: list[bytes], named: re.Match[bytes]) -> bytes:
     """`#` in place of the value if its word calls it a counter, a time or an identifier, and of those adds it to `found`."""
     word, between, value = named.groups()
     kind = _kind(word)
     if kind is None:
         if value[:1].isalpha():  # `"label":"try17"`.
-            return word + between + uncounted(value, found, asks=asks)
+            return word + between + uncounted(value, found)
         return named[0]
+    is_key = b":" in between or b"=" in between
     if (
-        (kind is _ATTEMPTS and not _counts_attempts(named))
-        or (kind in (_COUNTERS, _CLOCKS) and not (asks and _is_own(named)))
+        (kind is _LETTERS and not (is_key and value.isdigit()))
         or (kind is _CLOCKS and (not _is_moment(value.rstrip(b".:")) or _compares(named)))
-        or (kind is not _CLOCKS and _is_thing(kind, word, value))
+        or (kind is _COUNTERS and _is_thing(word, value))
     ):
         return named[0]
     found += VALUE.findall(value)
     return b"%b%b#" % (word, between)
-
-
-def _counts_attempts(named: re.Match[bytes]) -> bool:
-    """Whether a value is the number of an attempt, and neither that of one of many nor within a sentence."""
-    value, before = named[3].rstrip(b".:"), named.string[max(0, named.start() - 2) : named.start()]
-    if value.isdigit() and len(value) > _MAX_ATTEMPT:
-        return False
-    if before[-1:].isalnum() or before[-1:] == b" ":
-        return named[3].endswith(b":") or named.string.startswith(b" of ", named.end())
-    return True
-
-
-def _is_own(named: re.Match[bytes]) -> bool:
-    """Whether a member or a parameter of the request has this value, or it is called current: other text is its subject."""
-    word, between, _ = named.groups()
-    before = named.string[max(0, named.start() - 8) : named.start()]
-    if word.lower() == b"now":
-        return True
-    if before.endswith(b'"') and not before.endswith(b'\\"'):
-        return between.startswith(b'":')
-    if before[-1:] in (b"", b"&", b"\n", b"?"):
-        return between == b"="
-    return before.endswith(b"urrent ")
 
 
 def _is_moment(value: bytes) -> bool:
@@ -240,13 +194,9 @@ def _is_moment(value: bytes) -> bool:
     return not value[:10].isdigit() or int(value[:10]) % 60 > 0 or value[10:].strip(b".0") != b""
 
 
-def _is_thing(kind: frozenset[bytes], word: bytes, value: bytes) -> bool:
-    """Whether a value is one of many things, as in `"request_id":17` and `"step":"S3"`, and no identifier of the request."""
-    if len(value) >= _MIN_RANDOM:
-        return False
-    if value.isdigit():
-        return word.lower().endswith(_NUMBERED)
-    return kind is _COUNTERS and value[:1].isalpha()
+def _is_thing(word: bytes, value: bytes) -> bool:
+    """Whether a value is the number of one of many things, as in `"message_id":17`, and no identifier of the request."""
+    return len(value) < _MIN_RANDOM and value.isdigit() and word[-2:].lower() == b"id"
 
 
 def _compares(named: re.Match[bytes]) -> bool:
@@ -259,7 +209,7 @@ def _kind(word: bytes) -> frozenset[bytes] | None:
     """The words to which one belongs by its last part but for a suffix; None for one that says nothing about the request."""
     parts = [part.lower() for part in _WORD.findall(word)] or [word]
     if any(part.startswith(_SECRETS) for part in parts):
-        return _BUSTERS
+        return _COUNTERS
     while len(parts) > 1 and parts[-1] in _SUFFIXES:
         del parts[-1]
-    return next((kind for kind in (_ATTEMPTS, _BUSTERS, _COUNTERS, _CLOCKS) if parts[-1] in kind), None)
+    return next((kind for kind in (_COUNTERS, _LETTERS, _CLOCKS) if parts[-1] in kind), None)

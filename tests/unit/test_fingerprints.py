@@ -96,13 +96,13 @@ LOOPS: Final[dict[str, Calls]] = {
         json.dumps({"jsonrpc": "2.0", "id": at, "result": "no"}),
     ),
     "a counter by its name": lambda at: (
-        json.dumps({"q": "read", "attempt": at, "retryCount": at, "step": str(at), "counter": at}),
+        json.dumps({"q": "read", "attempt": at, "retryCount": at, "seq": str(at), "n": at}),
         "no",
     ),
-    "a counter in words": lambda at: (json.dumps({"q": "read", "progress": f"attempt {at} of 90", "label": f"try{at}"}), "no"),
-    "a counter of a form": lambda at: (f"q=read&step={at}&_={1_700_000_000_000 + at * 700}", "no"),
+    "a counter in words": lambda at: (json.dumps({"q": "read", "progress": f"step {at} of 90", "label": f"try{at}"}), "no"),
+    "a counter of a form": lambda at: (f"q=read&message_number={at}&_={1_700_000_000_000 + at * 700}", "no"),
     "identifiers of the request": lambda at: (
-        json.dumps({"prompt": "read", "request_ref": f"req-{10**9 + at}", "requestId": str(10**17 + at)}),
+        json.dumps({"traceId": random_id(), "request_ref": f"req-{at}", "requestId": str(10**17 + at)}),
         "no",
     ),
     "the clock of the caller": lambda at: (
@@ -114,7 +114,7 @@ LOOPS: Final[dict[str, Calls]] = {
         "no",
     ),
     "a history with times": lambda at: (
-        json.dumps({"messages": [{"role": "user", "content": f"[2023-11-14T22:13:{line:02}Z] so?"} for line in range(at + 2)]}),
+        json.dumps({"messages": [{"role": "user", "content": f"[2023-11-14T22:13:{line:02}Z] so?"} for line in range(at)]}),
         "no",
     ),
     "a transcript that grows": lambda at: (json.dumps({"prompt": "Who won?\n" + "Act: look\nSeen: nothing\n" * at}), "look"),
@@ -128,7 +128,7 @@ LOOPS: Final[dict[str, Calls]] = {
     "the boundary of parts": lambda at: (f"--b{at}\r\nname: f\r\n\r\ntext\r\n--b{at}--\r\n", '{"ok":false}'),
     "the time of compression": lambda at: (gzip.compress(b'{"q": "read"}', mtime=at), '{"rows":[]}'),
     "an envelope": lambda at: (
-        f"<Envelope><Header><MessageID>{random_id()}</MessageID><Created>2023-11-14T22:13:{at % 60:02}Z</Created></Header>",
+        f"<MessageID>urn:uuid:{random_id()}</MessageID><Created>2023-11-14T22:13:{at % 60:02}Z</Created><Get/>",
         f"<RelatesTo>{random_id()}</RelatesTo><Fault>no</Fault>",
     ),
     "secrets of one request": lambda at: (
@@ -220,6 +220,7 @@ LOOPS: Final[dict[str, Calls]] = {
         ),
         json.dumps({"tool_calls": [{"id": secret(), "function": {"name": "read"}}]}),
     ),
+    "for whom it is asked": lambda at: (asks("Which blockers has this release? As JSON.", user=random_id()), "none"),
     "names in a mutation": lambda at: (
         json.dumps({"query": f'mutation {{ m{at}: like(post: "7") {{ ok }} }}'}),
         json.dumps({"data": {f"m{at}": None}}),
@@ -228,22 +229,24 @@ LOOPS: Final[dict[str, Calls]] = {
         json.dumps({"offset": 500 + 50 * at, "limit": 50}),
         json.dumps({"items": [], "offset": 500 + 50 * at, "total": 480}),
     ),
+    "envelopes of events": lambda at: (
+        json.dumps({"specversion": "1.0", "id": random_id(), "source": "/a", "time": "2026-11-28T10:00:00+0100"}),
+        '{"accepted":"no"}',
+    ),
     "a nonce in its answer": lambda at: (
-        json.dumps({"nonce": f"{at}", "prompt": "read"}),
+        json.dumps({"nonce": f"{at}", "text": "read"}),
         json.dumps({"seen": 3, "nonce": f"{at}"}),
     ),
     "a field of parts": lambda at: (
-        f'--b{at}\r\nContent-Disposition: form-data; name="attempt"\r\n\r\n{at}\r\n--b{at}--\r\n',
+        f'--b{at}\r\nContent-Disposition: form-data; name="requestId"\r\n\r\n{secret()}\r\n--b{at}--\r\n',
         '{"rows":[]}',
     ),
     "an envelope with attributes": lambda at: (
-        f'<Envelope><Header><u:Created xmlns:u="u">2026-11-28T10:00:{at % 60:02}Z</u:Created></Header><Get/></Envelope>',
+        f'<Envelope><u:Created xmlns:u="u">2026-11-28T10:00:{at % 60:02}Z</u:Created><Get/></Envelope>',
         f"<Envelope><MessageID>urn:uuid:{random_id()}</MessageID><Result>no</Result></Envelope>",
     ),
     "a clock as it is shown": lambda at: (
-        json.dumps(
-            {"q": "read", "timestamp": f"11/28/2026, 1:05:{at % 60:02} PM", "sent_at": f"28.11.2026 10:00:{at % 60:02}"}
-        ),
+        json.dumps({"timestamp": f"11/28/2026, 1:05:{at % 60:02} PM", "sent_at": f"28.11.2026 10:00:{at % 60:02}"}),
         "no",
     ),
 }
@@ -341,49 +344,6 @@ USES: Final[dict[str, Calls]] = {
     "first pages": lambda at: (json.dumps({"of": f"c{at}", "page": 1, "limit": 9}), '{"items":[],"has_more":false}'),
     "greetings": lambda at: (asks("hi", user=random_id()), "Hello!"),
     "calls of phones": lambda at: (json.dumps({"call_id": f"call_{at}"}), '{"mood":"neutral"}'),
-    "for whom it is asked": lambda at: (asks("Which blockers has this release? As JSON.", user=random_id()), "none"),
-    "envelopes of events": lambda at: (
-        json.dumps({"specversion": "1.0", "id": random_id(), "source": "/a", "time": "2026-11-28T10:00:00+0100"}),
-        '{"accepted":"no"}',
-    ),
-    "equal measurements": lambda at: (json.dumps({"sensor": 5, "ts": 1_700_000_001 + at, "value": 21}), '{"stored":"one"}'),
-    "ends of days": lambda at: (json.dumps({"time": f"2024-{at // 28 + 1:02}-{at % 28 + 1:02}T23:59:59Z"}), '{"rows":0}'),
-    "frames": lambda at: (json.dumps({"video": "v", "index": at}), '{"faces":[]}'),
-    "steps of a text": lambda at: (asks(f"Is this cheerful? Step {at}: stir. Turn {at}, round {at}."), "no"),
-    "lines of a log": lambda at: (asks(f"Is it an error? time=2024-01-01T10:00:{at:02}Z step={at} level=info"), "no"),
-    "moves": lambda at: (json.dumps({"game": 7, "turn": at, "move": "pass"}), '{"valid":true}'),
-    "runs by their identifiers": lambda at: (json.dumps({"run_id": random_id(), "metric": "loss"}), '{"value":null}'),
-    "approvals": lambda at: (json.dumps({"requestNo": f"PR-2024-{at:04}", "approve": True}), '{"approved":"yes"}'),
-    "seeds": lambda at: (json.dumps({"seed": at, "size": 64}), '{"win":false}'),
-    "a number": lambda at: (json.dumps({"n": at}), '{"prime":false}'),
-    "orders in an envelope": lambda at: (
-        f"<Envelope><Header/><Body><Created>2024-01-01T10:11:{at:02}Z</Created><MessageNumber>{at}</MessageNumber></Body></Envelope>",
-        "<Envelope><Result>none</Result></Envelope>",
-    ),
-    "nonces": lambda at: (json.dumps({"block": 7, "nonce": at}), '{"valid":false}'),
-    "signatures": lambda at: (json.dumps({"of": 4, "signature": secret()}), '{"valid":"no"}'),
-    "arguments of a tool": lambda at: (
-        json.dumps(
-            {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get", "arguments": {"event_id": at}}}
-        ),
-        json.dumps({"jsonrpc": "2.0", "id": 1, "result": "none"}),
-    ),
-    "one question about many": lambda at: (json.dumps({"prompt": "Is it spam?", "index": at, "n": at}), '{"answer":"no"}'),
-    "one question about many times": lambda at: (
-        json.dumps({"prompt": "Is it open?", "time": f"2024-01-01T10:11:{at:02}Z", "session_id": random_id()}),
-        '{"answer":"no"}',
-    ),
-    "one question about things": lambda at: (json.dumps({"prompt": "Is it dark?", "video": 4, "step": at}), '{"answer":"no"}'),
-    "one question about traces": lambda at: (
-        json.dumps({"prompt": "Was it slow?", "trace_id": random_id()}),
-        '{"answer":"no"}',
-    ),
-    "a search in rounds": lambda at: (f"q=race&round={at}&request_no={at}", '{"hits":[]}'),
-    "attempts in a sentence": lambda at: (asks(f"I passed on attempt {at}!"), "positive"),
-    "attempts by their identifiers": lambda at: (json.dumps({"quiz": 4, "attempt_id": at}), '{"graded":"yes"}'),
-    "a search in steps": lambda at: (json.dumps({"q": "valve", "step": f"S{at}"}), '{"hits":[]}'),
-    "attempts by their numbers": lambda at: (json.dumps({"quiz": 4, "attempt": 1_000 + at}), '{"graded":"yes"}'),
-    "pages before the end": lambda at: (json.dumps({"offset": 50 * at, "limit": 50}), '{"items":[],"total":5000}'),
     "calls of phones in words": lambda at: (asks(f"Is the customer of call_{at} angry?"), "no"),
 }
 
@@ -400,8 +360,8 @@ def test_what_is_named_is_found_from_its_digits_as_it_is_from_its_words() -> Non
     for _ in range(2_000):
         body = "".join(random.choices(parts, k=random.randrange(2, 14))).encode()
         found: tuple[list[bytes], list[bytes]] = [], []
-        words = volatile._NAMED.sub(partial(volatile._counter, found[0], True), body)
-        assert (words, found[0]) == (volatile.uncounted(body, found[1], asks=True), found[1])
+        words = volatile._NAMED.sub(partial(volatile._counter, found[0]), body)
+        assert (words, found[0]) == (volatile.uncounted(body, found[1]), found[1])
 
 
 @pytest.mark.parametrize(
@@ -428,7 +388,7 @@ def test_what_is_named_is_found_from_its_digits_as_it_is_from_its_words() -> Non
         (
             (f"https://a.example/sessions/{uuid.UUID(int=7)}/run", "x"),
             (f"https://a.example/sessions/{uuid.UUID(int=8)}/run", "x"),
-            "",
+            "shape",
         ),
         (("https://a.example/jobs/7/attempt/1", "x"), ("https://a.example/jobs/7/attempt/2", "x"), "shape"),
         (("https://a.example/attempts/1", "x"), ("https://a.example/attempts/2", "x"), ""),
@@ -439,6 +399,11 @@ def test_what_is_named_is_found_from_its_digits_as_it_is_from_its_words() -> Non
         (("https://a.example/?sig=a&x=1", "b"), ("https://a.example/?sig=a&x=2", "b"), ""),
         (("https://a.example/", "a=x+y"), ("https://a.example/", "a=x%2By"), ""),
         (("https://a.example/", '{"n": 1.5}'), ("https://a.example/", '{"n": 1}'), ""),
+        (
+            (f"https://a.example/sessions/{uuid.UUID(int=7)}/close", ""),
+            (f"https://a.example/sessions/{uuid.UUID(int=8)}/close", ""),
+            "",
+        ),
     ],
 )
 def test_requests_that_say_the_same_in_other_words_have_one_fingerprint(
