@@ -110,7 +110,8 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     alone = shared.parameters.gentle and narrow and _is_alone(ledger, ledgers, now)
     if alone:
         server, ledgers = ledger.pipeline.own_server, [ledger]
-    sent = _sent(ledger, sharing, server, now)
+    calls = _calls(ledger, sharing, now) if server.learned is None else ()
+    sent = _sent(server, calls, now)
     # A short wait is one of the time in which calls were sent, a second at least, and they may have begun of late.
     short = wait if wait is not None and wait <= SHORT else MINUTE
     spans = [min(span, max(now - since + short, SECOND)) for span, (_, since) in zip(SPANS, sent, strict=True)]
@@ -127,7 +128,7 @@ def _learn(ledger: Ledger, sharing: Others, grant: Grant, denied: Hint, random: 
     lasts = denied.retry_after if wait is None and denied.retry_after is not None and denied.retry_after > SHORT else wait
     in_flight = sum(one.under_way() for one in ledgers)
     # A long wait ends with its window, and of the calls before it some were in an earlier one.
-    history = _calls(ledger, sharing, now) if server.learned is None and (lasts or 0) <= SHORT else ()
+    history = calls if (lasts or 0) <= SHORT else ()
     pause, revealed = server.throttled(
         now, grant, sent=most, succeeded=succeeded, wait=lasts, limit=limit, in_flight=in_flight, history=history
     )
@@ -218,21 +219,20 @@ def _history(ledgers: Sequence[Ledger], grant: Grant, unit: str) -> History:
     return found[::-1]
 
 
-def _sent(ledger: Ledger, sharing: Others, server: ServerLimits, now: Instant) -> Sequence[tuple[int, Instant]]:
-    """The calls in each of `SPANS`, and the first: to the provider, or of the scope if it is the `server` of that alone.
-
-    While no rate is learned, the cap knows the calls of all providers. This one is taken to have the part of them that it has
-    had of all calls so far.
-    """
+def _sent(server: ServerLimits, calls: Sequence[tuple[Instant, int]], now: Instant) -> Sequence[tuple[int, Instant]]:
+    """The calls in each of `SPANS`, and the first: as the learned window has counted them, or of `calls` without one."""
     if server.learned is not None:
         return server.learned.learner.window.sent(now)
-    calls = _calls(ledger, sharing, now)
     since = [[one for one in calls if one[0] >= now - span] for span in SPANS]
     return [(sum(units for _, units in one), one[0][0] if one else now) for one in since]
 
 
-def _calls(ledger: Ledger, sharing: Others, now: Instant) -> History:
-    """The calls to the provider in the longest of `SPANS`, by the instant of their grants."""
+def _calls(ledger: Ledger, sharing: Others, now: Instant) -> Sequence[tuple[Instant, int]]:
+    """The calls to the provider in the longest of `SPANS`, by the instant of their grants.
+
+    While no rate is learned, the cap knows the calls of all providers. This one is taken to have the part of them that it has
+    had of all calls so far.
+    """
     part, every, counted, calls = sharing.part(ledger.pipeline.shared), 0, 0, list[tuple[Instant, int]]()
     for instant, units in ledger.pipeline.cap.since(Instant(now - SPANS[-1])):
         every += units

@@ -304,7 +304,8 @@ class _Answer:
     def _stated_wait(self, form: Form, *, denied: bool = False) -> int:
         """The longest wait that Retry-After, its relatives, and the dialect's values in bodies ask for; -1 if none does."""
         longest = -1
-        meant = MEANT_OF_JOBS if form.waits and not denied and self._is_of_a_job() else ALWAYS_MEANT
+        of_a_job = form.waits and not denied and self._status < 400 and self._is_of_a_job()
+        meant = MEANT_OF_JOBS if of_a_job else ALWAYS_MEANT
         for name, unit in form.waits:
             # Below 400 only the standard, and gRPC, say that a wait is meant for the next call.
             if name in meant or self._status >= 400:
